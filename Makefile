@@ -1,0 +1,60 @@
+# `make help` lists the commands; README.md says the same as plain commands, for machines without make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PY     := $(BIN)/python
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint types unit notebooks-check site-check lab serve notebooks repository clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(READY)  ## make .venv and install what requirements.txt pins
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; got $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $(READY)
+
+book: $(READY)  ## build the site into _build/html
+	@$(PY) book/tools/build.py
+
+test: lint types unit book notebooks-check site-check  ## everything: lint, types, unit tests, every chapter, the built site
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)  ## unit tests and doctests
+	$(PY) -m pytest -n 2 -m "not browser and not lab" tests
+	$(PY) -m pytest --doctest-modules companion
+
+notebooks-check: $(READY)  ## re-execute every chapter and compare with what is stored
+	$(PY) -m pytest --nbval -n 2 --dist loadfile book
+
+site-check: $(READY) book  ## the built site and the widgets, in a browser
+	$(PY) -m pytest -m "browser or lab" tests
+
+lab: $(READY)  ## JupyterLab on the chapters
+	$(BIN)/jupyter lab book
+
+serve: $(READY) book  ## the built book on http://localhost:8000
+	@echo "http://localhost:8000"
+	@$(PY) -m http.server --directory _build/html 8000
+
+notebooks: $(READY)  ## execute the chapters and store normalised outputs
+	$(PY) book/tools/execute.py
+
+repository: $(READY)  ## set the repository's address everywhere: make repository URL=https://github.com/you/it
+	$(PY) book/tools/set_repository.py $(URL)
+
+clean:  ## remove what was built, and the virtual environment
+	rm -rf _build $(VENV)
