@@ -1,0 +1,94 @@
+"""What this book adds to Jupyter Book: the widgets' script, diagrams, and lighter pages.
+
+- The pages load nothing that they do not use: no thebe (it fetches from another server), no icon script.
+- A page with an interactive figure, and no other, loads the script of all widgets.
+- A ```mermaid fence shows the SVG that `book/tools/render_mermaid.py` drew of it; JupyterLab and GitHub draw the same
+  fence themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+DIAGRAMS = Path(__file__).resolve().parent.parent / "diagrams"
+ICON_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
+
+
+def diagram_file(source: str) -> Path:
+    """The SVG of a mermaid diagram, named by what its source says, so that a changed source has no old picture."""
+    return DIAGRAMS / f"{hashlib.sha256(source.strip().encode()).hexdigest()[:12]}.svg"
+
+
+class Mermaid(SphinxDirective):
+    """A ```mermaid fence; its accTitle and accDescr lines are what a screen reader says."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The committed SVG, inline, so that it takes the page's colors, light or dark."""
+        source = "\n".join(self.content)
+        if "accTitle:" not in source or "accDescr" not in source:
+            raise self.error("the diagram has no text for those who cannot see it: give it accTitle: and accDescr:")
+        file = diagram_file(source)
+        if not file.is_file():
+            raise self.error(f"no picture of this diagram at {file.name}; run book/tools/render_mermaid.py")
+        self.env.note_dependency(str(file))
+        figure = f'<figure class="diagram">{file.read_text(encoding="utf-8")}</figure>'
+        return [nodes.raw("", figure, format="html")]
+
+
+def drop_thebe(app: Sphinx, config: Any) -> None:
+    """Disconnect sphinx-thebe, which Jupyter Book always loads: its scripts fail and ask another server."""
+    for event in app.events.listeners.values():
+        event[:] = [listener for listener in event if listener.handler.__module__ != "sphinx_thebe"]
+
+
+def write_widgets(app: Sphinx) -> None:
+    """Write the widgets' one script and style sheet; classic, since modules do not load from file://."""
+    if app.builder.format != "html" or importlib.util.find_spec("companion.widgets.bundle") is None:
+        return
+    from companion.widgets.bundle import bundle, stylesheet
+
+    static = Path(app.outdir) / "_static"
+    static.mkdir(parents=True, exist_ok=True)
+    (static / "widgets.js").write_text(bundle(), encoding="utf-8")
+    (static / "widgets.css").write_text(stylesheet(), encoding="utf-8")
+
+
+def load_widgets(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load the widgets on pages that have one, and leave out the state that only a kernel's widgets would read."""
+    if "data-afm" in context.get("body", ""):
+        app.add_js_file("widgets.js", loading_method="defer")
+        app.add_css_file("widgets.css")
+    state = "application/vnd.jupyter.widget-state+json"
+    scripts = context.get("script_files", [])
+    scripts[:] = [script for script in scripts if getattr(script, "attributes", {}).get("type") != state]
+
+
+def drop_icon_script(app: Sphinx, exception: Exception | None) -> None:
+    """Remove fontawesome.js, 1.5 MB that draw the icons a second time: the style sheet's fonts already do."""
+    if exception or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(ICON_SCRIPT.sub("", text), encoding="utf-8", newline="\n")
+    for file in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+        file.unlink()
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of it."""
+    app.add_directive("mermaid", Mermaid)
+    app.connect("config-inited", drop_thebe)
+    app.connect("builder-inited", write_widgets)
+    app.connect("html-page-context", load_widgets, priority=900)
+    app.connect("build-finished", drop_icon_script)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
