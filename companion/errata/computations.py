@@ -1,0 +1,205 @@
+"""The computations that show each error of the source: every correct value and every reason, from the package.
+
+One small function an erratum; :data:`COMPUTATIONS` holds them by id. Nobody has to believe a table.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from companion.errata.data import Erratum, Written, get_erratum, printed, source_example
+from companion.errors import require
+from companion.nn.attention import attention, attention_weights
+
+
+def recompute(id: str) -> dict[str, Any]:
+    """Compute, with the package, every correct value and every reason of one erratum, by name.
+
+    >>> recompute("N2")["scores"].tolist()
+    [[29.0, 59.0, 89.0], [59.0, 125.0, 191.0], [89.0, 191.0, 293.0]]
+    """
+    get_erratum(id)
+    require(id in COMPUTATIONS, f"erratum {id} has no computation; choose one of {sorted(COMPUTATIONS)}")
+    return COMPUTATIONS[id]()
+
+
+def disagreements(erratum: Erratum, computed: Mapping[str, Any]) -> list[str]:
+    """Where the written values are not the computed ones, correctly rounded to the digits written; [] = all agree.
+
+    >>> disagreements(get_erratum("N1"), recompute("N1"))
+    []
+    """
+    names = sorted(set(erratum.expected) ^ set(computed))
+    found = [f"{erratum.id}: {name} is {'computed' if name in computed else 'written'} only" for name in names]
+    for name, written in erratum.expected.items():
+        if name in computed and not rounds_to(computed[name], written):
+            found.append(f"{erratum.id}: {name} is written {_show(written)}, but computed {computed[name]}")
+    return found
+
+
+def rounds_to(value: Any, written: Written) -> bool:
+    """Is ``written`` the number ``value``, or every number of it, correctly rounded to the digits that are written?
+
+    >>> rounds_to(0.66667, Decimal("0.67")), rounds_to(0.66667, Decimal("0.66"))
+    (True, False)
+    """
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(written, tuple):
+        same = isinstance(value, list | tuple) and len(value) == len(written)
+        return same and all(rounds_to(v, w) for v, w in zip(value, written, strict=True))
+    if isinstance(value, list | tuple):
+        return False
+    exponent = written.as_tuple().exponent
+    if not math.isfinite(value) or not isinstance(exponent, int):
+        return False
+    # A hair more than half a unit: the tie may fall to either side in floating point.
+    half_unit = Decimal(10) ** exponent / 2 * (1 + Decimal("1e-9"))
+    return abs(Decimal(value) - written) <= half_unit
+
+
+def _show(written: Written) -> str:
+    return f"[{', '.join(map(_show, written))}]" if isinstance(written, tuple) else str(written)
+
+
+def _q() -> Tensor:
+    """Q = K = V = X W of the example."""
+    X, W = source_example()
+    return X @ W
+
+
+def _n1() -> dict[str, Any]:
+    X, W = source_example()
+    claimed = printed("N1", "QKV")
+    best = torch.linalg.lstsq(X, claimed, driver="gelsd").solution  # X has no full rank
+    return {
+        "QKV": X @ W,
+        "rank_of_X": torch.linalg.matrix_rank(X),
+        "middle_row_minus_mean": claimed[1] - (claimed[0] + claimed[2]) / 2,
+        "smallest_worst_miss": (X @ best - claimed).abs().amax(dim=0),
+    }
+
+
+def _n2() -> dict[str, Any]:
+    Q = _q()
+    claimed = printed("N2", "scaled_scores")
+    return {
+        "scores": Q @ Q.mT,
+        "scaled_scores": Q @ Q.mT / math.sqrt(2),
+        "printed_Q_times_itself": printed("N1", "QKV") @ printed("N1", "QKV").mT,
+        "determinant": torch.linalg.det(claimed),
+        "rank": torch.linalg.matrix_rank(claimed),
+    }
+
+
+def _n3() -> dict[str, Any]:
+    weights = attention_weights(_q(), _q())
+    claimed = printed("N3", "weights")
+    return {
+        "weights": weights,
+        "first_row": weights[0],
+        "row_sums": claimed.sum(dim=1),
+        "column_sums": claimed.sum(dim=0),
+        "sum_of_all": claimed.sum(),
+        "first_row_from_printed_scores": printed("N2", "scaled_scores").softmax(dim=-1)[0],
+    }
+
+
+def _n4() -> dict[str, Any]:
+    V, claimed = printed("N1", "QKV"), printed("N4", "output")
+    largest = V.amax(dim=0)
+    return {
+        "output": attention(_q(), _q(), _q()),
+        "largest_printed_V": largest,
+        "printed_entries_above": [column[column > top] for column, top in zip(claimed.mT, largest, strict=True)],
+        "printed_weights_times_printed_V": printed("N3", "weights") @ V,
+    }
+
+
+def _f1() -> dict[str, Any]:
+    formula, weights = attention(_q(), _q(), _q()), attention_weights(_q(), _q())
+    return {
+        "shape_of_the_formula": list(formula.shape),
+        "row_sums_of_the_formula": formula.sum(dim=1),
+        "shape_of_the_weights": list(weights.shape),
+        "row_sums_of_the_weights": weights.sum(dim=1),
+    }
+
+
+def _f2() -> dict[str, Any]:
+    Q, V = _q(), _q()
+
+    def printed_sum(q: Tensor, k: Tensor) -> Tensor:
+        return torch.stack([attention(q[i : i + 1], k[i : i + 1], V[i : i + 1])[0] for i in range(3)]).sum(dim=0)
+
+    return {
+        "output": attention(Q, Q, V),
+        "printed_sum": printed_sum(Q, Q),
+        "printed_sum_with_other_queries_and_keys": printed_sum(-Q, Q.flip(0)),
+    }
+
+
+def _f4() -> dict[str, Any]:
+    X, W = source_example()
+    W_V = torch.cat([W, W], dim=1)  # any matrix with 4 columns will do
+    return {
+        "shape_of_W_V": list(W_V.shape),
+        "shape_of_the_output": list(attention(X @ W, X @ W, X @ W_V).shape),
+    }
+
+
+def _f8() -> dict[str, Any]:
+    X, W = source_example()
+    scores = _q() @ _q().mT / math.sqrt(2)
+    return {
+        "d_k": W.size(1),
+        "shape_of_X": list(X.shape),
+        "shape_of_the_printed_table": list(printed("F8", "positional_table").shape),
+        "row_sums_along_the_keys": scores.softmax(dim=1).sum(dim=1),
+        "row_sums_along_the_queries": scores.softmax(dim=0).sum(dim=1),
+    }
+
+
+def _a1() -> dict[str, Any]:
+    Q = _q()
+    return {
+        "mean_of_a_component": Q.mean(),
+        "variance_of_a_component": Q.var(correction=0),
+        "variance_of_the_scaled_scores": (Q @ Q.mT / math.sqrt(2)).var(correction=0),
+    }
+
+
+def _a2() -> dict[str, Any]:
+    scores = (_q() @ _q().mT / math.sqrt(2)).float()
+
+    def as_printed(x: Tensor) -> Tensor:
+        return x.exp() / x.exp().sum(dim=-1, keepdim=True)
+
+    return {
+        "largest_score": scores.double().max(),
+        "largest_finite_exponent": math.log(torch.finfo(torch.float32).max),
+        "weights_that_are_no_number": as_printed(scores).isnan().sum(),
+        "weights_that_are_no_number_after_the_shift": as_printed(scores - scores.amax(-1, keepdim=True)).isnan().sum(),
+    }
+
+
+# One small computation for each erratum that has numbers, in the order of errata.toml.
+COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
+    {
+        "N1": _n1,
+        "N2": _n2,
+        "N3": _n3,
+        "N4": _n4,
+        "F1": _f1,
+        "F2": _f2,
+        "F4": _f4,
+        "F8": _f8,
+        "A1": _a1,
+        "A2": _a2,
+    }
+)
