@@ -1,0 +1,1 @@
+"""Checks for the exercises of the chapters: each says "right: ..." or "not yet: ..." with a hint."""
