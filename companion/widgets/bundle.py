@@ -1,0 +1,95 @@
+"""The scripts and the style sheet of the interactive figures, as text: for a kernel, and for the static page.
+
+A widget's script is ``core.js`` and ``grid.js``, which all share, followed by its own file. It imports nothing, so the
+same text is an ES module for anywidget and, with its export turned into an entry of a table, part of one classic
+script for pages that are opened from a folder, where modules do not load.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from companion.errors import require
+
+HERE = Path(__file__).parent
+SHARED = ("core", "grid")
+HOST = "host"
+EXPORT = re.compile(r"^export default \{([^}]*)\};?\s*$", re.MULTILINE)
+# Every way to fetch another module: a statement, a re-export, a call.
+IMPORT = re.compile(r"^\s*import\b|\bimport\s*\(|^\s*export\b[^;\n]*\bfrom\b|\brequire\s*\(", re.MULTILINE)
+
+
+def widget_names() -> list[str]:
+    """The widgets that there are, by the names of their modules.
+
+    >>> "attention_bench" in widget_names()
+    True
+    """
+    return sorted(file.stem for file in HERE.glob("*.js") if file.stem not in (*SHARED, HOST))
+
+
+def compact(source: str) -> str:
+    r"""Leave out lines that are only a comment, and indentation; everything else stays as it is written.
+
+    >>> compact("// why\nconst f = () => {\n  return 1; // one\n};\n")
+    'const f = () => {\nreturn 1; // one\n};'
+    """
+    lines = (line.strip() for line in source.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def read_script(name: str) -> str:
+    """The text of one script, compact.
+
+    Raises:
+        ValueError: there is no such script, it loads another module, or a text in it spans lines.
+    """
+    file = HERE / f"{name}.js"
+    require(file.is_file(), f"there is no widget {name!r}; choose from {widget_names()}")
+    source = file.read_text(encoding="utf-8")
+    check_script(name, source)
+    return compact(source)
+
+
+def check_script(name: str, source: str) -> None:
+    """Refuse what would not run from a folder, or what :func:`compact` would change.
+
+    >>> check_script("mine", 'import { x } from "./x.js";')
+    Traceback (most recent call last):
+    ...
+    ValueError: mine.js loads another module (line 1); put the code into core.js or into mine.js itself
+    """
+    found = IMPORT.search(source)
+    line = source.count("\n", 0, found.start()) + 1 if found else 0
+    require(
+        found is None,
+        f"{name}.js loads another module (line {line}); put the code into core.js or into {name}.js itself",
+    )
+    odd = next((i for i, text in enumerate(source.splitlines(), 1) if text.count("`") % 2), 0)
+    require(not odd, f"{name}.js has a text in backquotes that spans lines (line {odd}); join shorter ones with +")
+
+
+def module(name: str) -> str:
+    """One widget as an ES module without imports, ending in ``export default { render };``."""
+    return "\n".join([*map(read_script, SHARED), read_script(name)])
+
+
+def bundle(names: Iterable[str] | None = None) -> str:
+    """The static page's script: shared code, the named widgets (by default all), and the host that boots them.
+
+    It is a classic script: it works over http and from a folder. Nothing leaks but ``window.lmWidgets``.
+
+    Raises:
+        ValueError: a widget does not exist, loads another module, or does not end in ``export default { render };``.
+    """
+    parts = ["(() => {", '"use strict";', *map(read_script, SHARED), "const modules = window.lmWidgets = {};"]
+    for name in sorted(set(widget_names() if names is None else names)):
+        body, count = EXPORT.subn(r"return {\1};", read_script(name))
+        require(count == 1, f"{name}.js must end in one line `export default {{ render }};`; found {count} such lines")
+        parts.append(f"modules.{name} = (() => {{\n{body}\n}})();")
+    return "\n".join([*parts, read_script(HOST), "})();"]) + "\n"
+
+
+def stylesheet() -> str:
+    """The style sheet of all widgets; every rule of it stands under ``.lm-widget``."""
+    return (HERE / "widgets.css").read_text(encoding="utf-8")

@@ -1,0 +1,285 @@
+// What every widget shares: elements, numbers, colors, controls, the frame around a figure, and ways out (CSV, SVG,
+// link). Concatenated in front of each widget's own module: nothing is imported at run time, so that the same text is
+// an anywidget module in JupyterLab and Colab and part of a classic script in the static page.
+
+const h = (tag, attrs = {}, ...children) => {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attrs)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children);
+  return node;
+};
+
+// ---- numbers -------------------------------------------------------------------------------------------------------
+
+// Four decimals everywhere; no minus zero; a masked score is -∞.
+const fmt = (v) => {
+  if (v === -Infinity) return "-∞";
+  const text = Math.abs(v) < 1e7 ? v.toFixed(4) : v.toExponential(4);
+  return text === "-0.0000" ? "0.0000" : text;
+};
+// A factor inside a sum: 2, 0.576, (-1).
+const short = (v) => {
+  const text = Math.abs(v) < 1e7 ? String(Number(v.toFixed(4)) || 0) : v.toExponential(1);
+  return text[0] === "-" ? `(${text})` : text;
+};
+// What a reader may type. A comma is refused: 1,5 and 1,500 cannot be told apart.
+const parseNumber = (text) => {
+  const plain = text.trim().replace("−", "-");
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) && Number.isFinite(Number(plain)) ? Number(plain) : null;
+};
+const refusal = (text) =>
+  text.trim() ? `“${text.trim().slice(0, 20)}” is not a number; write it like -1.5` : "This cell needs a number";
+
+const sum = (values) => values.reduce((total, v) => total + v, 0);
+const dot = (a, b) => { let total = 0; for (let i = 0; i < a.length; i++) total += a[i] * b[i]; return total; };
+const column = (m, j) => m.map((row) => row[j]);
+const transpose = (m) => m[0].map((_, j) => column(m, j));
+const matmul = (a, b) => { const columns = transpose(b); return a.map((row) => columns.map((c) => dot(row, c))); };
+const allFinite = (m) => m.every((row) => row.every(Number.isFinite));
+const largest = (m) => Math.max(0, ...m.flat().filter(Number.isFinite).map(Math.abs));
+
+// "1×2 + 3×4", or the six largest products of a long sum.
+const spellSum = (a, b) => {
+  const order = a.map((_, i) => i);
+  const shown = a.length > 8 ? order.sort((i, j) => Math.abs(a[j] * b[j]) - Math.abs(a[i] * b[i])).slice(0, 6) : order;
+  const terms = shown.map((i) => `${short(a[i])}×${short(b[i])}`).join(" + ");
+  return a.length > 8 ? `${terms} + … (${a.length - 6} smaller)` : terms;
+};
+
+// ---- colors --------------------------------------------------------------------------------------------------------
+
+const hex = (text) => text.match(/../g).map((pair) => parseInt(pair, 16));
+// matplotlib's cividis at 13 points, for values between 0 and 1.
+const CIVIDIS = "00224e0031702a3f6d434e6c575d6d6a6c717d7c78918b78a59c74bcae6cd2c060e9d34efee838"
+  .match(/.{6}/g).map(hex);
+const NEGATIVE = hex("8073ac"), POSITIVE = hex("e08214");
+const mix = (a, b, t) => a.map((v, i) => Math.round(v + (b[i] - v) * t));
+const css = (rgb) => `rgb(${rgb.join(",")})`;
+const linear = (v) => (v / 255 <= 0.04045 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+// Black or white, whichever stands out more: at least 4.5 to 1 on any color.
+const inkOn = (rgb) => (luminance(rgb) > 0.179 ? "#000" : "#fff");
+
+// A scale turns a value into a color. `paper` is what lies under the figure, so that zero is no color at all.
+const unitScale = () => (v) => {
+  const at = Math.min(1, Math.max(0, v)) * (CIVIDIS.length - 1), low = Math.min(Math.floor(at), CIVIDIS.length - 2);
+  return mix(CIVIDIS[low], CIVIDIS[low + 1], at - low);
+};
+const signedScale = (limit, paper) => (v) =>
+  Number.isFinite(v) && limit ? mix(paper, v < 0 ? NEGATIVE : POSITIVE, Math.min(1, Math.abs(v) / limit)) : paper;
+
+// ---- controls ------------------------------------------------------------------------------------------------------
+
+// A native range and its number box. `unit(v)` is what a screen reader says.
+const slider = ({ label, min, max, step, unit, onInput, alert }) => {
+  const valid = (v) => v !== null && v >= min && v <= max && (step < 1 || Number.isInteger(v));
+  const range = h("input", { type: "range", min, max, step, oninput: () => onInput(Number(range.value)) });
+  const box = h("input", { type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number` });
+  let current = min;
+  box.addEventListener("change", () => {
+    const value = parseNumber(box.value);
+    if (valid(value)) return onInput(value);
+    alert(`${label} must be ${step < 1 ? "a number" : "a whole number"} from ${min} to ${max}`);
+    box.value = current;
+  });
+  const el = h("div", { class: "lm-slider" }, h("label", {}, h("span", {}, label), range), box);
+  const set = (v) => {
+    current = v;
+    range.value = v;
+    range.setAttribute("aria-valuetext", unit(v));
+    box.value = v;
+  };
+  return { el, set };
+};
+
+const toggle = (label, onInput) => {
+  const input = h("input", { type: "checkbox", onchange: () => onInput(input.checked) });
+  return { el: h("label", { class: "lm-toggle" }, input, ` ${label}`), set: (on) => { input.checked = on; } };
+};
+
+let groups = 0; // radio buttons of one group share a name, which must be no other widget's
+const choice = (label, options, onInput) => {
+  const name = `lm-${Math.random().toString(36).slice(2)}-${groups++}`;
+  const inputs = options.map(([value]) => h("input", { type: "radio", name, value, onchange: () => onInput(value) }));
+  const el = h("fieldset", { class: "lm-choice" }, h("legend", {}, label),
+    ...options.map(([, text], i) => h("label", {}, inputs[i], ` ${text}`)));
+  return { el, set: (value) => inputs.forEach((input) => { input.checked = input.value === value; }) };
+};
+
+const button = (text, onclick, attrs = {}) => h("button", { type: "button", ...attrs, onclick }, text);
+const group = (label, ...children) =>
+  h("div", { class: "lm-group", role: "group", "aria-label": label }, h("span", { class: "lm-name" }, label), ...children);
+
+// ---- the frame around a figure -------------------------------------------------------------------------------------
+
+const rgbOf = (text) => (text.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
+// What is painted behind an element: the first ancestor with a color of its own.
+const paperOf = (node, dark) => {
+  for (let at = node; at; at = at.parentElement) {
+    const [r, g, b, a = 1] = rgbOf(getComputedStyle(at).backgroundColor);
+    if (a === 1) return [r, g, b];
+  }
+  return dark ? [18, 18, 18] : [255, 255, 255];
+};
+
+// Empties `el`, draws the widget's frame into it, and watches the host's theme.
+const frame = (el, { name, title, badge, onTheme }) => {
+  const root = el.classList.contains("lm-widget") ? el : el.appendChild(h("div", { class: "lm-widget" }));
+  root.replaceChildren();
+  root.dataset.widget = name;
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", title);
+  const status = h("p", { class: "lm-sr", role: "status" });
+  const alertBox = h("p", { class: "lm-alert", role: "alert" });
+  const badgeBox = h("span", { class: "lm-badge" }, badge);
+  const body = h("div", { class: "lm-body" });
+  root.append(h("div", { class: "lm-head" }, h("strong", {}, title), badgeBox), body, alertBox, status);
+
+  let timer = 0, revision = 0;
+  const ui = { root, body, paper: [255, 255, 255], dark: false };
+  // Debounced: a screen reader hears where the reader stopped, not every tick on the way.
+  ui.say = (text) => { clearTimeout(timer); timer = setTimeout(() => { status.textContent = text; }, 500); };
+  ui.alert = (text) => { alertBox.textContent = text; };
+  ui.badge = (text) => { if (badgeBox.textContent !== text) badgeBox.textContent = text; };
+  ui.drawn = () => { root.dataset.rev = ++revision; };
+  ui.ready = () => {
+    const done = () => { root.dataset.ready = "1"; };
+    requestAnimationFrame(() => requestAnimationFrame(done));
+    setTimeout(done, 300); // a hidden tab paints no frames
+  };
+  ui.readTheme = () => {
+    ui.dark = luminance(rgbOf(getComputedStyle(root).color)) > 0.4;
+    ui.paper = paperOf(root, ui.dark);
+    root.dataset.dark = ui.dark ? "1" : "0";
+    root.style.setProperty("--lm-paper", css(ui.paper));
+  };
+  const themed = () => {
+    const before = `${ui.dark}${ui.paper}`;
+    ui.readTheme();
+    if (before !== `${ui.dark}${ui.paper}`) onTheme();
+  };
+  const observer = new MutationObserver(() => requestAnimationFrame(themed));
+  for (const node of [document.documentElement, document.body]) observer.observe(node, { attributes: true });
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", themed);
+  ui.destroy = () => { observer.disconnect(); scheme.removeEventListener("change", themed); clearTimeout(timer); };
+  ui.readTheme();
+  return ui;
+};
+
+// The part of the model that a widget reads and writes. `own` is true while the widget itself writes, so that it draws
+// once, and not again for the echo.
+const store = (model, keys, onChange) => {
+  let own = false, queued = false;
+  const changed = () => {
+    if (own || queued) return;
+    queued = true; // a kernel sends several values at once: draw them together
+    queueMicrotask(() => { queued = false; onChange(); });
+  };
+  keys.forEach((key) => model.on(`change:${key}`, changed));
+  return {
+    read: () => Object.fromEntries(keys.map((key) => [key, model.get(key)])),
+    write: (patch) => {
+      own = true;
+      for (const [key, value] of Object.entries(patch)) model.set(key, value);
+      own = false;
+      model.save_changes();
+    },
+    destroy: () => keys.forEach((key) => model.off(`change:${key}`, changed)),
+  };
+};
+
+// ---- ways out ------------------------------------------------------------------------------------------------------
+
+const download = (name, type, text) => {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  const a = h("a", { href: url, download: name });
+  document.body.append(a);
+  a.click();
+  a.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+};
+
+// One line a number, so that any program reads it: matrix, row, column, value in full.
+const csvOf = (blocks) => {
+  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = blocks.flatMap(({ name, rows, cols, values }) =>
+    values.flatMap((row, i) => row.map((v, j) => [name, quote(rows[i]), quote(cols[j]), v].join(","))));
+  return `matrix,row,column,value\n${lines.join("\n")}\n`;
+};
+
+const escapeXml = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+// Lines of matrices as a picture on white; each block has name, rows, cols, values and a scale.
+const svgOf = (title, lines) => {
+  const W = 66, H = 24, out = [];
+  let y = 40, width = 0;
+  const text = (x, at, s, extra = "") => out.push(`<text x="${x}" y="${at}" ${extra}>${escapeXml(s)}</text>`);
+  for (const line of lines) {
+    let x = 12, tall = 0;
+    for (const { name, rows, cols, values, scale } of line) {
+      const left = x + 8 * Math.max(3, ...rows.map((r) => r.length));
+      text(left, y, name, 'font-weight="bold"');
+      cols.forEach((c, j) => text(left + j * W + W / 2, y + 20, c, 'text-anchor="middle" opacity=".7"'));
+      values.forEach((row, i) => {
+        const top = y + 26 + i * H;
+        text(left - 6, top + 16, rows[i], 'text-anchor="end" opacity=".7"');
+        row.forEach((v, j) => {
+          const rgb = scale(v);
+          out.push(`<rect x="${left + j * W}" y="${top}" width="${W}" height="${H}" fill="${css(rgb)}" stroke="#bbb"/>`);
+          text(left + j * W + W / 2, top + 16, fmt(v), `text-anchor="middle" fill="${inkOn(rgb)}"`);
+        });
+      });
+      x = left + cols.length * W + 36;
+      tall = Math.max(tall, rows.length);
+    }
+    width = Math.max(width, x);
+    y += tall * H + 66;
+  }
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" ` +
+    `font-family="system-ui, sans-serif" font-size="12"><title>${escapeXml(title)}</title>` +
+    `<rect width="100%" height="100%" fill="#fff"/>${out.join("")}</svg>`;
+};
+
+// A state as letters, digits, - and _ only: it stands in the address after #, where scripts take it for a selector.
+const pack = (state) =>
+  btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(state))))
+    .replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+const unpack = (text) => {
+  const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+  return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0))));
+};
+
+// Buttons: link (only where the host is a page with an address of its own), CSV, SVG.
+const exits = (ui, model, { name, state, csv, svg }) => {
+  const link = async () => {
+    const url = new URL(location.href);
+    url.hash = `${model.linkKey}-${pack(state())}`;
+    history.replaceState(null, "", url);
+    try {
+      await navigator.clipboard.writeText(url.href);
+      ui.note("Link copied; the address of this page has it too.");
+    } catch {
+      ui.note("The address of this page now restores this state.");
+    }
+  };
+  const note = h("span", { class: "lm-note" });
+  ui.note = (text) => { note.textContent = text; ui.say(text); };
+  return h("div", { class: "lm-exits" },
+    model.linkKey ? button("Link to this state", link) : "",
+    button("CSV", () => download(`${name}.csv`, "text/csv", csv()), { "aria-label": "Save the numbers as CSV" }),
+    button("SVG", () => download(`${name}.svg`, "image/svg+xml", svg()), { "aria-label": "Save the picture as SVG" }), note);
+};
+
+// The state in the page's address, if it is one for this widget; null otherwise.
+const linkedState = (model) => {
+  const prefix = `#${model.linkKey}-`;
+  if (!model.linkKey || !location.hash.startsWith(prefix)) return null;
+  try {
+    return unpack(location.hash.slice(prefix.length));
+  } catch {
+    return {}; // not ours, or cut short: the widget refuses it and says so
+  }
+};
