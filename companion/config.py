@@ -8,6 +8,20 @@ from companion.errors import require
 Backend = Literal["auto", "fused", "formula"]
 Norm = Literal["pre", "post"]
 PositionScheme = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
+Pairing = Literal["interleaved", "half"]
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Require that ``value`` is one of a ``Literal``'s values.
+
+    >>> check_choice("norm", "middle", Norm)
+    Traceback (most recent call last):
+    ...
+    ValueError: norm='middle' is not known; choose one of ['pre', 'post']
+    """
+    known = get_args(choices)
+    require(value in known, lambda: f"{name}={value!r} is not known; choose one of {list(known)}")
 
 
 def check_heads(d_model: int, n_heads: int) -> None:
@@ -18,12 +32,25 @@ def check_heads(d_model: int, n_heads: int) -> None:
     ...
     ValueError: d_model=10 must be a multiple of n_heads=3; try n_heads in [1, 2, 5, 10]
     """
-    require(d_model >= 1, f"d_model={d_model} must be at least 1")
-    require(n_heads >= 1, f"n_heads={n_heads} must be at least 1")
+    check_at_least("d_model", d_model, 1)
+    check_at_least("n_heads", n_heads, 1)
     divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
     require(
         d_model % n_heads == 0, f"d_model={d_model} must be a multiple of n_heads={n_heads}; try n_heads in {divisors}"
     )
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Require a whole number that is not too small."""
+    require(
+        isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        lambda: f"{name}={value!r} must be a whole number of at least {least}",
+    )
+
+
+def check_dropout(name: str, p: float) -> None:
+    """Require a probability below 1: dropping everything leaves nothing to learn from."""
+    require(0.0 <= p < 1.0, lambda: f"{name}={p} must be in [0, 1)")
 
 
 class _Config:
@@ -42,10 +69,6 @@ class _Config:
         return cls(**values)
 
 
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    require(value in choices, f"{name}={value!r} is not known; choose one of {list(choices)}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig(_Config):
     """The shape of a Transformer.
@@ -57,13 +80,30 @@ class TransformerConfig(_Config):
         n_layers: number of blocks.
         n_heads: attention heads a block, H; divides ``d_model``.
         d_ff: width inside the feed-forward net.
-        dropout: probability with which a value is dropped in training, in [0, 1).
+        dropout: probability with which a value is dropped in training, in [0, 1): on the embeddings, on the attention
+            weights and on what each sub-layer adds.
+        attention_dropout: the same for the attention weights alone; None = as ``dropout``.
         norm: LayerNorm before (``"pre"``) or after (``"post"``) each sub-layer.
+        norm_eps: what LayerNorm adds to the variance.
+        activation: inside the feed-forward net; ``"gelu_tanh"`` is the approximation that GPT-2 was trained with.
+        bias: whether linear layers and LayerNorm have a bias.
         backend: how attention is computed; see :func:`companion.attention`.
         position: how positions enter.
+        position_base: the longest wavelength of sinusoidal and rotary positions is about 2π times this.
+        rope_pairing: which coordinates rotary positions turn together: neighbors (``"interleaved"``, the paper), or one
+            of the first half with one of the second (``"half"``, most published weights).
+        embed_scale: whether token vectors are multiplied by √d_model before positions are added, as Vaswani et al.
+            (2017, section 3.4) do; None = with sinusoidal positions only, which would drown small token vectors.
+        embed_norm: LayerNorm over the embeddings, as in BERT.
+        n_segments: number of token types that ``segments=`` may name (BERT has 2); 0 = there are none.
+        tied_head: whether the output layer over the vocabulary shares the token embedding's weights.
+        next_sentence: whether :class:`companion.BERT` has the next-sentence head.
+        init_std: standard deviation of the initial weights.
 
     >>> TransformerConfig(vocab_size=100, d_model=64, n_heads=4).d_head
     16
+    >>> TransformerConfig.preset("gpt2").n_layers
+    12
     >>> TransformerConfig.from_dict({"vocab_size": 100, "n_head": 2})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
@@ -77,25 +117,101 @@ class TransformerConfig(_Config):
     n_heads: int = 2
     d_ff: int = 512
     dropout: float = 0.1
+    attention_dropout: float | None = None
     norm: Norm = "pre"
+    norm_eps: float = 1e-5
+    activation: Activation = "gelu"
+    bias: bool = True
     backend: Backend = "auto"
     position: PositionScheme = "sinusoidal"
+    position_base: float = 10_000.0
+    rope_pairing: Pairing = "interleaved"
+    embed_scale: bool | None = None
+    embed_norm: bool = False
+    n_segments: int = 0
+    tied_head: bool = True
+    next_sentence: bool = True
+    init_std: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "max_len", "n_layers", "d_ff"):
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)} must be at least 1")
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("n_segments", self.n_segments, 0)
         check_heads(self.d_model, self.n_heads)
-        require(0.0 <= self.dropout < 1.0, f"dropout={self.dropout} must be in [0, 1)")
-        _require_choice("norm", self.norm, get_args(Norm))
-        _require_choice("backend", self.backend, get_args(Backend))
-        _require_choice("position", self.position, get_args(PositionScheme))
+        check_dropout("dropout", self.dropout)
+        check_dropout("attention_dropout", self.weight_dropout)
+        for name in ("norm_eps", "init_std"):
+            require(getattr(self, name) > 0.0, f"{name}={getattr(self, name)} must be positive")
+        require(self.position_base > 1.0, f"position_base={self.position_base} must be greater than 1")
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         require(
             self.position != "rope" or self.d_head % 2 == 0,
             f"rotary positions turn pairs of coordinates, but d_head=d_model/n_heads={self.d_head} is odd; "
             "change n_heads or d_model",
+        )
+        require(
+            self.position != "sinusoidal" or self.d_model % 2 == 0,
+            f"sinusoidal positions fill pairs of coordinates, but d_model={self.d_model} is odd; "
+            f"use d_model={self.d_model + 1} or another position",
         )
 
     @property
     def d_head(self) -> int:
         """Width of one head, d_model / n_heads."""
         return self.d_model // self.n_heads
+
+    @property
+    def weight_dropout(self) -> float:
+        """Dropout of the attention weights."""
+        return self.dropout if self.attention_dropout is None else self.attention_dropout
+
+    @property
+    def scales_embedding(self) -> bool:
+        """Whether token vectors are multiplied by √d_model."""
+        return self.position == "sinusoidal" if self.embed_scale is None else self.embed_scale
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """A published shape, or the book's own, by name; ``changes`` replace single fields.
+
+        ``bert-base`` (Devlin et al. 2019), ``distilbert`` (Sanh et al. 2019), ``gpt2`` (Radford et al. 2019, the
+        smallest), ``bert-book`` and ``gpt-book`` (small enough to train on a laptop).
+
+        >>> TransformerConfig.preset("bert-book", max_len=64).max_len
+        64
+        >>> TransformerConfig.preset("bert-tiny")
+        Traceback (most recent call last):
+        ...
+        ValueError: no preset 'bert-tiny'; there are ['bert-base', 'distilbert', 'gpt2', 'bert-book', 'gpt-book']
+        """
+        require(name in _PRESETS, f"no preset {name!r}; there are {list(_PRESETS)}")
+        return cls.from_dict({**_PRESETS[name], **changes})
+
+
+_CHOICES = {
+    "norm": Norm,
+    "activation": Activation,
+    "backend": Backend,
+    "position": PositionScheme,
+    "rope_pairing": Pairing,
+}
+
+_BERT = {"norm": "post", "norm_eps": 1e-12, "position": "learned", "embed_norm": True}
+_BASE = {"d_model": 768, "n_heads": 12, "d_ff": 3072}
+_BOOK = {"vocab_size": 8192, "max_len": 256, "d_model": 128, "n_layers": 4, "n_heads": 4, "d_ff": 512}
+_PRESETS: dict[str, dict[str, Any]] = {
+    "bert-base": {**_BERT, **_BASE, "vocab_size": 30_522, "max_len": 512, "n_layers": 12, "n_segments": 2},
+    "distilbert": {**_BERT, **_BASE, "vocab_size": 30_522, "max_len": 512, "n_layers": 6, "next_sentence": False},
+    "gpt2": {
+        **_BASE,
+        "vocab_size": 50_257,
+        "max_len": 1024,
+        "n_layers": 12,
+        "position": "learned",
+        "activation": "gelu_tanh",
+    },
+    # Pre-norm, rotary positions and a normalized embedding: what learned fastest of the shapes that were tried.
+    "bert-book": {**_BOOK, "position": "rope", "rope_pairing": "half", "embed_norm": True, "n_segments": 2},
+    "gpt-book": {**_BOOK, "position": "rope", "rope_pairing": "half", "activation": "gelu_tanh"},
+}

@@ -1,20 +1,35 @@
 r"""Scaled dot-product attention (Vaswani et al. 2017, equation 1): the formula, a fused kernel, and many heads.
 
 Letters in the shapes: B batch, T queries, S keys, H heads, D d_model, Dh d_head, Dv width of a value.
-One mask language: bool, True = may attend. PyTorch's ``key_padding_mask`` says the opposite.
+Masks are bool, True = may attend; see :mod:`companion.nn.masks`.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, get_args
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from companion.config import Backend, check_heads
+from companion.config import Backend, check_choice, check_dropout, check_heads
 from companion.errors import require
+from companion.nn.checks import check_attention, check_tokens
+from companion.nn.dropout import dropout as drop
+from companion.nn.masks import causal_mask, length_mask, with_causal
+from companion.runtime import fast
+
+__all__ = [
+    "MultiHeadAttention",
+    "Position",
+    "attention",
+    "attention_weights",
+    "causal_mask",
+    "faster_backend",
+    "length_mask",
+    "record_attention",
+]
 
 
 class Position(Protocol):
@@ -27,40 +42,9 @@ class Position(Protocol):
         """What is added to the scores, broadcastable to (B, H, T, S), or None."""
 
 
-def causal_mask(T: int, S: int | None = None, *, device: torch.device | str | None = None) -> Tensor:
-    """(T, S) bool: query t may attend key s if and only if s <= t + S - T, so the last query sees the last key.
-
-    >>> causal_mask(3).int().tolist()
-    [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
-    >>> causal_mask(2, 4).int().tolist()
-    [[1, 1, 1, 0], [1, 1, 1, 1]]
-    """
-    S = T if S is None else S
-    require(T >= 1 and S >= 1, f"a mask needs at least one query and one key; got T={T}, S={S}")
-    return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
-
-
-def length_mask(lengths: Tensor, max_len: int | None = None) -> Tensor:
-    """(B, T) bool: True where a token is real, that is t < lengths[b].
-
-    For attention, insert the axes of heads and queries: ``length_mask(lengths)[:, None, None, :]``.
-
-    >>> length_mask(torch.tensor([3, 1])).int().tolist()
-    [[1, 1, 1], [1, 0, 0]]
-    """
-    require(lengths.dim() == 1, f"lengths must be one number a sequence, shape (B,); got {tuple(lengths.shape)}")
-    require(
-        not lengths.dtype.is_floating_point and lengths.dtype != torch.bool,
-        f"lengths must be integers; got {lengths.dtype}; convert with lengths.long()",
-    )
-    longest = int(lengths.max())
-    require(int(lengths.min()) >= 0, f"lengths must not be negative; got {lengths.tolist()}")
-    max_len = longest if max_len is None else max_len
-    require(longest <= max_len, f"a sequence has {longest} tokens, but max_len={max_len}; raise max_len or truncate")
-    return torch.arange(max_len, device=lengths.device) < lengths[:, None]
-
-
-def attention_weights(q: Tensor, k: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def attention_weights(
+    q: Tensor, k: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None, causal: bool = False
+) -> Tensor:
     r"""How much each query takes from each key: ``softmax(q kᵀ / √d_k + bias)`` over the allowed keys.
 
     Args:
@@ -68,6 +52,7 @@ def attention_weights(q: Tensor, k: Tensor, *, mask: Tensor | None = None, bias:
         k: keys, (..., S, Dh).
         mask: bool, broadcastable to (..., T, S); True = may attend.
         bias: added to the scaled scores, broadcastable to (..., T, S).
+        causal: allow only what :func:`causal_mask` allows, too.
 
     Returns:
         (..., T, S). Each row is non-negative and sums to 1; a row with no allowed key is all zeros.
@@ -80,15 +65,10 @@ def attention_weights(q: Tensor, k: Tensor, *, mask: Tensor | None = None, bias:
     >>> [round(a, 4) for a in attention_weights(q, k)[0].tolist()]  # scores 1/√2 and 0
     [0.6698, 0.3302]
     """
-    _check(q, k, mask=mask, bias=bias)
-    scores = q @ k.mT / math.sqrt(q.size(-1))  # (..., T, S)
-    if bias is not None:
-        scores = scores + bias
-    if mask is None:
-        return scores.softmax(dim=-1)
-    # The smallest finite number, not -inf: a row with no allowed key must not become 0/0.
-    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)  # (..., T, S)
-    return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
+    check_attention(q, k, k, mask=mask, bias=bias)
+    mask = with_causal(mask, q, k) if causal else mask
+    weights = _softmax_of_scores(q, k, mask=mask, bias=bias)  # (..., T, S)
+    return weights if mask is None else weights.masked_fill(_hopeless(mask), 0.0)
 
 
 def attention(
@@ -98,6 +78,7 @@ def attention(
     *,
     mask: Tensor | None = None,
     bias: Tensor | None = None,
+    causal: bool = False,
     dropout: float = 0.0,
     backend: Backend = "auto",
 ) -> Tensor:
@@ -109,9 +90,11 @@ def attention(
         v: values, (..., S, Dv).
         mask: bool, broadcastable to (..., T, S); True = may attend.
         bias: added to the scaled scores, broadcastable to (..., T, S).
+        causal: allow only what :func:`causal_mask` allows, too. Said this way, and not as a mask, it reaches PyTorch's
+            causal kernel, which skips the forbidden half.
         dropout: probability with which a weight is dropped (the others grow by 1 / (1 - dropout)).
         backend: ``"formula"`` is the equation, ``"fused"`` is PyTorch's one-kernel version of the same function,
-            ``"auto"`` takes the faster of the two for this length, dtype and device.
+            ``"auto"`` takes the faster of the two, see :func:`faster_backend`.
 
     Returns:
         (..., T, Dv). A query with no allowed key gets zeros.
@@ -124,44 +107,89 @@ def attention(
     >>> [[round(o, 4) for o in row] for row in attention(q, k, v, backend="formula").tolist()]
     [[1.6605, 2.6605], [2.3395, 3.3395]]
     """
-    _check(q, k, v, mask=mask, bias=bias)
-    require(0.0 <= dropout < 1.0, f"dropout={dropout} must be in [0, 1)")
-    require(backend in get_args(Backend), f"backend={backend!r} is not known; choose one of {list(get_args(Backend))}")
+    check_attention(q, k, v, mask=mask, bias=bias)
+    check_dropout("dropout", dropout)
+    check_choice("backend", backend, Backend)
     if backend == "auto":
-        backend = faster_backend(q.size(-2), k.size(-2), q.dtype, q.device.type)
-    if backend == "formula":
-        return F.dropout(attention_weights(q, k, mask=mask, bias=bias), dropout) @ v
+        backend = faster_backend(q, k, dropout=dropout)
+    if backend == "fused":
+        return _fused(q, k, v, mask=mask, bias=bias, causal=causal, dropout=dropout)
+    mask = with_causal(mask, q, k) if causal else mask
+    weights = _softmax_of_scores(q, k, mask=mask, bias=bias)  # (..., T, S)
+    output = drop(weights, dropout) @ v  # (..., T, Dv)
+    return output if mask is None else output.masked_fill(_hopeless(mask), 0.0)
+
+
+def faster_backend(q: Tensor, k: Tensor, *, dropout: float = 0.0) -> Backend:
+    """The back-end that measured faster, by length, dtype, device and whether a gradient is wanted.
+
+    On a GPU the kernel always wins. On a CPU, two matrix products and a softmax win on short sequences, and on all with
+    dropout, because PyTorch's CPU kernel has none and falls back to a formula of its own. Lengths at which the two
+    were level (two cores, 4,096 tokens, heads of width 64): float32 256 with gradients and 64 without; bfloat16 768.
+    With the fast paths switched off (:mod:`companion.runtime`) it is always the formula.
+
+    >>> short, long = torch.zeros(64, 8, requires_grad=True), torch.zeros(1024, 8, requires_grad=True)
+    >>> faster_backend(short, short), faster_backend(long, long), faster_backend(long, long, dropout=0.1)
+    ('formula', 'fused', 'formula')
+    """
+    if not fast():
+        return "formula"
+    if q.device.type != "cpu":
+        return "fused"
+    if dropout > 0.0:
+        return "formula"
+    if q.dtype in (torch.bfloat16, torch.float16):
+        limit = 768
+    else:
+        limit = 256 if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad) else 64
+    return "formula" if q.size(-2) * k.size(-2) <= limit * limit else "fused"
+
+
+def _softmax_of_scores(q: Tensor, k: Tensor, *, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+    """The equation. A row with no allowed key comes out uniform; the callers turn what follows from it into zeros."""
+    # The queries are divided, not the scores: the same number, and for T > Dh the smaller tensor.
+    scores = (q / math.sqrt(q.size(-1))) @ k.mT  # (..., T, S)
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        # Finite, not -inf: a row with no allowed key must not become 0/0. Half the range, so that no sum overflows.
+        forbidden = torch.finfo(scores.dtype).min / 2
+        scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, forbidden)
+    return scores.softmax(dim=-1)
+
+
+def _fused(
+    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, bias: Tensor | None, causal: bool, dropout: float
+) -> Tensor:
+    # The kernel's own flag is aligned to the first key when T != S, and it takes no mask beside it.
+    if causal and mask is None and bias is None and q.size(-2) == k.size(-2):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+    mask = with_causal(mask, q, k) if causal else mask
     if bias is not None:  # the kernel takes one attn_mask: fold the boolean mask into the additive bias
-        mask = bias.to(q.dtype) if mask is None else bias.to(q.dtype).masked_fill(~mask, -math.inf)
+        bias = bias.to(q.dtype)
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    if mask is not None and q.dim() == 4:  # with a mask of three axes the fast CPU kernel is not taken
+        mask = mask.view((1,) * (4 - mask.dim()) + mask.shape)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 
-def faster_backend(T: int, S: int, dtype: torch.dtype, device: str) -> Backend:
-    """The back-end that measured faster: on a CPU two matrix products win on short sequences, elsewhere the kernel.
-
-    Measured over forward and backward on two cores, 4,096 tokens: in float32 the formula is ahead up to a length of
-    256, in bfloat16 up to 512.
-
-    >>> faster_backend(64, 64, torch.float32, "cpu"), faster_backend(1024, 1024, torch.float32, "cpu")
-    ('formula', 'fused')
-    """
-    if device != "cpu":
-        return "fused"
-    limit = 512 if dtype in (torch.bfloat16, torch.float16) else 256
-    return "formula" if T * S <= limit * limit else "fused"
+def _hopeless(mask: Tensor) -> Tensor:
+    """(..., T, 1): True for a query that may attend no key."""
+    return ~mask.any(dim=-1, keepdim=True)
 
 
 class MultiHeadAttention(nn.Module):
     r"""Attention in H subspaces at once (Vaswani et al. 2017, section 3.2.2).
 
     ``head_h = attention(x W_Q^h, c W_K^h, c W_V^h)`` and ``output = [head_1, ..., head_H] W_O``, where the context c is
-    x itself (self-attention) or another sequence (cross-attention). Every projection has a bias.
+    x itself (self-attention) or another sequence (cross-attention).
 
     Args:
         d_model: width of a token's vector, D.
         n_heads: number of heads, H; divides ``d_model``.
         dropout: probability with which an attention weight is dropped in training.
         backend: see :func:`attention`.
+        bias: whether the four projections have a bias.
 
     >>> layer = MultiHeadAttention(d_model=12, n_heads=3)
     >>> layer(torch.zeros(2, 5, 12)).shape
@@ -172,16 +200,28 @@ class MultiHeadAttention(nn.Module):
     ValueError: d_model=10 must be a multiple of n_heads=3; try n_heads in [1, 2, 5, 10]
     """
 
-    def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, backend: Backend = "auto") -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, *, dropout: float = 0.0, backend: Backend = "auto", bias: bool = True
+    ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
+        check_dropout("dropout", dropout)
+        check_choice("backend", backend, Backend)
         self.d_model, self.n_heads, self.dropout = d_model, n_heads, dropout
         self.backend: Backend = backend
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(d_model, d_model) for _ in range(4))
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(d_model, d_model, bias=bias) for _ in range(4)
+        )
         self.recorder: list[Tensor] | None = None  # set by record_attention
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, *, mask: Tensor | None = None, position: Position | None = None
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        position: Position | None = None,
     ) -> Tensor:
         """Let every token of ``x`` (B, T, D) gather from ``context`` (B, S, D), by default ``x`` itself.
 
@@ -189,17 +229,18 @@ class MultiHeadAttention(nn.Module):
             x: where the queries come from, (B, T, D).
             context: where keys and values come from, (B, S, D).
             mask: bool, broadcastable to (B, H, T, S); True = may attend.
+            causal: no token attends a later one; see :func:`attention`.
             position: turns queries and keys, or adds to the scores; see :class:`Position`.
 
         Returns:
             (B, T, D).
+
+        Raises:
+            ValueError: the shapes do not fit, or the mask is not boolean.
         """
         context = x if context is None else context
-        for name, tensor in (("x", x), ("context", context)):
-            require(
-                tensor.dim() == 3 and tensor.size(-1) == self.d_model,
-                f"{name} must have the shape (batch, tokens, d_model={self.d_model}); got {tuple(tensor.shape)}",
-            )
+        check_tokens("x", x, self.d_model)
+        check_tokens("context", context, self.d_model)
         q = self._split_heads(self.q_proj(x))  # (B, H, T, Dh)
         k = self._split_heads(self.k_proj(context))  # (B, H, S, Dh)
         v = self._split_heads(self.v_proj(context))  # (B, H, S, Dh)
@@ -208,12 +249,17 @@ class MultiHeadAttention(nn.Module):
             q, k = position.rotate(q, k)
             bias = position.score_bias(q.size(-2), k.size(-2))
         if self.recorder is not None:
-            self.recorder.append(attention_weights(q, k, mask=mask, bias=bias).detach())
-        dropout = self.dropout if self.training else 0.0
-        heads = attention(q, k, v, mask=mask, bias=bias, dropout=dropout, backend=self.backend)  # (B, H, T, Dh)
+            self.recorder.append(attention_weights(q, k, mask=mask, bias=bias, causal=causal).detach())
+        heads = attention(
+            q, k, v, mask=mask, bias=bias, causal=causal, dropout=self._dropout_now, backend=self.backend
+        )  # (B, H, T, Dh)
         joined = heads.transpose(1, 2).flatten(-2)  # (B, T, D)
         output: Tensor = self.out_proj(joined)  # (B, T, D)
         return output
+
+    @property
+    def _dropout_now(self) -> float:
+        return self.dropout if self.training else 0.0
 
     def _split_heads(self, x: Tensor) -> Tensor:
         B, T, D = x.shape
@@ -243,43 +289,3 @@ def record_attention(model: nn.Module) -> Iterator[list[Tensor]]:
     finally:
         for layer, recorder in zip(layers, before, strict=True):
             layer.recorder = recorder
-
-
-def _check(
-    q: Tensor, k: Tensor, v: Tensor | None = None, *, mask: Tensor | None = None, bias: Tensor | None = None
-) -> None:
-    shapes = f"got q {tuple(q.shape)}, k {tuple(k.shape)}" + ("" if v is None else f", v {tuple(v.shape)}")
-    values = k if v is None else v
-    require(min(q.dim(), k.dim(), values.dim()) >= 2, f"q, k and v need at least the axes (tokens, width); {shapes}")
-    require(q.size(-1) == k.size(-1), f"q and k must have the same width d_k; {shapes}")
-    require(values.size(-2) == k.size(-2), f"there must be one value for each key; {shapes}")
-    leading = _broadcast(q, k, values, shapes=shapes)
-    target = (*leading, q.size(-2), k.size(-2))
-    for name, extra in (("mask", mask), ("bias", bias)):
-        require(
-            extra is None or (extra.dim() <= len(target) and _fits(extra.shape, target)),
-            f"{name} must broadcast to (..., T, S) = {target}; got {None if extra is None else tuple(extra.shape)}",
-        )
-    require(
-        mask is None or mask.dtype == torch.bool,
-        f"mask must be bool, True = may attend; got {None if mask is None else mask.dtype}; "
-        "write mask.bool(), or pass numbers that are added to the scores as bias=",
-    )
-
-
-def _broadcast(*tensors: Tensor, shapes: str) -> list[int]:
-    """The common leading axes, everything before (tokens, width)."""
-    leading: list[int] = []
-    for tensor in tensors:
-        own = [1] * (len(leading) - tensor.dim() + 2) + list(tensor.shape[:-2])
-        leading = [1] * (len(own) - len(leading)) + leading
-        require(
-            all(a == b or 1 in (a, b) for a, b in zip(own, leading, strict=True)),
-            f"the leading axes of q, k and v must agree or be 1; {shapes}",
-        )
-        leading = [max(a, b) for a, b in zip(own, leading, strict=True)]
-    return leading
-
-
-def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    return all(n in (1, m) for n, m in zip(shape[::-1], target[::-1], strict=False))
