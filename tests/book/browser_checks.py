@@ -1,0 +1,114 @@
+"""What can be said about a built page only in a browser: each check takes a loaded page and returns what is wrong.
+
+An empty list means sound. test_checkers.py feeds every check a page that it must refuse.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# axe-core finds these in the theme itself: rule and place. The same finding anywhere else counts.
+THEME_FINDINGS = {
+    "label-content-name-mismatch": ".search-button__button, .theme-switch-button",
+    "region": ".navbar-brand",
+}
+
+AXE = """async known => (await axe.run({resultTypes: ['violations']})).violations.flatMap(rule => rule.nodes
+    .filter(node => !(rule.id in known && document.querySelector(node.target[0]).closest(known[rule.id])))
+    .map(node => [rule.id, node.target.join(' '), (node.failureSummary || rule.help).split('\\n').pop()].join(': ')))"""
+
+SETTLE = """async () => {
+    await document.fonts.ready;
+    if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const ending = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 10000);
+    await Promise.allSettled(ending.map(a => a.finished));
+}"""
+
+MATHS = """() => {
+    const where = element => (element.closest('section[id]') || {id: '?'}).id;
+    const wrong = [];
+    for (const m of document.querySelectorAll('.math')) if (!m.querySelector('mjx-container'))
+        wrong.push(`#${where(m)}: maths not rendered: ${m.textContent.slice(0, 60)}`);
+    for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]'))
+        wrong.push(`#${where(m)}: maths error: ${m.getAttribute('data-mjx-error') || m.textContent.slice(0, 60)}`);
+    for (const m of document.querySelectorAll('mjx-container [style*="color: red"]'))
+        wrong.push(`#${where(m)}: unknown TeX command: ${m.textContent.slice(0, 60)}`);
+    return wrong;
+}"""
+
+# Besides scrolling itself, name what sticks out: elements beyond the right edge that no frame of their own clips.
+TOO_WIDE = """() => {
+    const width = document.documentElement.clientWidth;
+    if (document.scrollingElement.scrollWidth <= width) return [];
+    const clipped = element => {
+        for (let e = element.parentElement; e && e !== document.body; e = e.parentElement)
+            if (getComputedStyle(e).overflowX !== 'visible') return true;
+        return false;
+    };
+    const out = [...document.body.querySelectorAll('*')]
+        .filter(e => e.getBoundingClientRect().right > width + 1 && !clipped(e))
+        .map(e => `<${e.tagName.toLowerCase()} class="${e.getAttribute('class') || ''}"> ` +
+                  `reaches ${Math.round(e.getBoundingClientRect().right)} px`);
+    return [`${document.scrollingElement.scrollWidth} px wide in a window of ${width} px`, ...out.slice(-5)];
+}"""
+
+
+def settle(page: Any) -> None:
+    """Wait for what happens after loading: fonts, maths, one frame painted, and transitions."""
+    page.evaluate(SETTLE)
+
+
+def unready_widgets(page: Any, timeout: float = 10_000) -> list[str]:
+    """Bring every widget into view; those that do not say data-ready="1" in time, or never painted."""
+    wrong = []
+    for holder in page.locator("[data-afm]").all():
+        name = holder.get_attribute("data-afm")
+        holder.scroll_into_view_if_needed()
+        try:
+            page.wait_for_function(
+                "e => e.matches('[data-ready=\"1\"]') || e.querySelector('[data-ready=\"1\"]')",
+                arg=holder.element_handle(),
+                timeout=timeout,
+            )
+        except Exception as error:
+            if "Timeout" not in str(error):
+                raise
+            wrong.append(f"{name}: not ready after {timeout / 1000:.0f} s")
+            continue
+        root = holder.evaluate(
+            "e => { const r = e.matches('[data-ready]') ? e : e.querySelector('[data-ready]');"
+            " return {widget: r.dataset.widget, rev: Number(r.dataset.rev)}; }"
+        )
+        if not root["widget"] or not (root["rev"] or 0) >= 1:
+            wrong.append(f"{name}: ready, but data-widget and data-rev say {root}")
+    return wrong
+
+
+def unrendered_maths(page: Any) -> list[str]:
+    """Formulas that MathJax did not set, did not understand, or set with an unknown command in red."""
+    return page.evaluate(MATHS)
+
+
+def too_wide(page: Any, width: int, height: int = 800) -> list[str]:
+    """What makes the page scroll sideways in a window of this width."""
+    page.set_viewport_size({"width": width, "height": height})
+    settle(page)
+    return page.evaluate(TOO_WIDE)
+
+
+@cache
+def axe_source() -> str:
+    """The text of axe-core. Its Python wrapper reads it in the machine's own encoding, which is not always UTF-8."""
+    spec = importlib.util.find_spec("axe_playwright_python")
+    assert spec and spec.origin
+    return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def inaccessible(page: Any) -> list[str]:
+    """What axe-core finds, but for the two known findings in the theme."""
+    page.evaluate(axe_source())
+    return page.evaluate(AXE, THEME_FINDINGS)

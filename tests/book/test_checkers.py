@@ -1,0 +1,152 @@
+"""Every check of the built site can fail: here each one gets a small site that it must refuse, and a sound one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import browser_checks
+import pytest
+import site_checks
+import weight
+from site_checks import Page, Site
+
+ADDRESS = "https://github.com/OWNER/book"
+SOUND = """<!doctype html><html lang="en"><head><title>A page - Book</title><link rel="icon" href="data:,"></head>
+<body><main><article class="bd-article"><h1 id="top">A page</h1><h2>Part</h2><p>It costs $5, or $6.</p>
+<a href="p.html#top">here</a> <a href="https://example.org/">there</a>
+<img src="a.png" alt="A line that rises from left to right"></article></main></body></html>"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a site of one page: the sound one, with one piece replaced."""
+
+    def write(old: str = "", new: str = "") -> Path:
+        assert old in SOUND
+        (tmp_path / "a.png").write_bytes(b"1234")
+        (tmp_path / "p.html").write_text(SOUND.replace(old, new, 1) if old else SOUND, encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def check(name: str, folder: Path) -> list[str]:
+    if name == "broken_links":
+        return site_checks.broken_links(Site(folder))
+    if name == "repository_links":
+        return site_checks.repository_links(Page(folder, "p.html"), ADDRESS)
+    return getattr(site_checks, name)(Page(folder, "p.html"))
+
+
+FAULTS = [
+    ("broken_links", "p.html#top", "q.html", "no file"),
+    ("broken_links", "p.html#top", "P.html#top", "no file"),
+    ("broken_links", "p.html#top", "../p.html", "no file"),
+    ("broken_links", "p.html#top", "#bottom", "no anchor"),
+    ("broken_links", "p.html#top", "p.html#bottom", "no anchor"),
+    ("broken_links", "a.png", "b.png", "no file"),
+    ("broken_links", "https://example.org/", "http://example.org/", "nor https"),
+    ("broken_links", "https://example.org/", "//example.org/", "nor https"),
+    ("repository_links", "https://example.org/", f"{ADDRESS}/blob/main/no/such.py", "not in the repository"),
+    ("repository_links", "https://example.org/", f"{ADDRESS}/blob/master/README.md", "agreed form"),
+    ("repository_links", "https://example.org/", "https://github.com/other/book", "agreed form"),
+    ("repository_links", "https://example.org/", "https://mybinder.org/v2/gh/OWNER/book/main", "agreed form"),
+    (
+        "repository_links",
+        "https://example.org/",
+        "https://colab.research.google.com/github/OWNER/book/blob/main/book/99_none.ipynb",
+        "not in the repository",
+    ),
+    ("bare_images", ' alt="A line that rises from left to right"', "", "no alt"),
+    ("bare_images", "A line that rises from left to right", "_images/0123456789.png", "describes nothing"),
+    ("bare_images", "A line that rises from left to right", "", "describes nothing"),
+    ("disordered_headings", "h2>Part</h2", "h3>Part</h3", "follows an h1"),
+    ("disordered_headings", "h2>Part</h2", "h1>Part</h1", "exactly one h1"),
+    ("untitled", ' lang="en"', "", "lang"),
+    ("untitled", "A page - Book", "Book", "does not begin"),
+    ("leftovers", "$5, or $6", "$x^2$", "not rendered"),
+    ("leftovers", "$5, or $6", r"\(x\)", "not rendered"),
+    ("leftovers", "$5, or $6", "{ref}`here`", "not rendered"),
+    ("leftovers", "$5, or $6", "[?]", "not rendered"),
+    ("leftovers", "$5, or $6", '<span class="xref myst">gone</span>', "not resolved"),
+    ("repeated_ids", "<h2>", '<h2 id="top">', "2 times"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "message"), FAULTS)
+def test_a_fault_is_found(small: Callable, name: str, old: str, new: str, message: str) -> None:
+    found = check(name, small(old, new))
+    assert len(found) == 1 and message in found[0], found
+
+
+@pytest.mark.parametrize("name", sorted({fault[0] for fault in FAULTS}))
+def test_a_sound_page_passes(small: Callable, name: str) -> None:
+    assert check(name, small()) == []
+
+
+def test_links_of_the_agreed_form_pass(small: Callable) -> None:
+    for link in (ADDRESS, f"{ADDRESS}/issues/new?title=x", f"{ADDRESS}/blob/main/pyproject.toml"):
+        assert check("repository_links", small("https://example.org/", link)) == []
+
+
+def test_a_chapter_without_launch_buttons_is_found(small: Callable) -> None:
+    folder = small()
+    assert len(site_checks.missing_launchers(Page(folder, "p.html"))) == 3
+    (folder / "p.ipynb").write_text('{"cells": 1}', encoding="utf-8")
+    links = "".join(f'<a href="https://{host}/p.ipynb">x</a>' for host in ("colab.research.google.com", "mybinder.org"))
+    found = site_checks.missing_launchers(Page(small("<h2>Part</h2>", links + '<a href="p.ipynb">x</a>'), "p.html"))
+    assert len(found) == 1 and "is no notebook" in found[0]
+
+
+def test_figures_are_weighed(small: Callable) -> None:
+    assert site_checks.figure_bytes(Page(small(), "p.html")) == {"a.png": 4}
+
+
+IN_BROWSER = [
+    ("unready_widgets", '<div data-afm="x"></div>', "not ready"),
+    ("unready_widgets", '<div data-afm="x" data-ready="1"></div>', "data-widget and data-rev"),
+    ("unrendered_maths", '<span class="math">x</span>', "not rendered"),
+    (
+        "unrendered_maths",
+        '<span class="math"><mjx-container><mjx-merror>x</mjx-merror></mjx-container></span>',
+        "error",
+    ),
+    ("unrendered_maths", '<mjx-container><i style="color: red">\\foo</i></mjx-container>', "unknown TeX"),
+    ("too_wide", '<pre style="width: 400px">x</pre>', "408 px"),
+    ("inaccessible", "<button></button>", "button-name"),
+    ("inaccessible", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
+    ("inaccessible", "</article></main><p>Outside of everything</p>", "region"),
+]
+BROWSER_CHECKS = {
+    "unready_widgets": lambda page: browser_checks.unready_widgets(page, timeout=300),
+    "unrendered_maths": browser_checks.unrendered_maths,
+    "too_wide": lambda page: browser_checks.too_wide(page, 390),
+    "inaccessible": browser_checks.inaccessible,
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("name", "fault", "message"), IN_BROWSER)
+def test_a_fault_is_found_in_the_browser(
+    open_page: Callable, small: Callable, name: str, fault: str, message: str
+) -> None:
+    found = BROWSER_CHECKS[name](open_page("p.html", root=small("<h2>Part</h2>", f"<h2>Part</h2>{fault}")))
+    assert found and any(message in line for line in found), found
+
+
+@pytest.mark.browser
+def test_a_sound_page_passes_in_the_browser(open_page: Callable, small: Callable) -> None:
+    ready = '<div data-afm="x" data-ready="1" data-widget="x" data-rev="1">.</div>'
+    frame = '<div style="overflow-x: auto" tabindex="0"><pre style="width: 600px">x</pre></div>'
+    page = open_page("p.html", root=small("<h2>Part</h2>", f"<h2>Part</h2>{ready}{frame}"))
+    assert {name: run(page) for name, run in BROWSER_CHECKS.items()} == {name: [] for name in BROWSER_CHECKS}
+
+
+@pytest.mark.browser
+def test_weight_counts_what_is_loaded(open_page: Callable, small: Callable) -> None:
+    folder = small("<h2>", '<script src="s.js"></script><h2>')
+    (folder / "s.js").write_text("//" + "x" * 100_000, encoding="utf-8")
+    sizes = weight.page_weight(open_page("p.html", root=folder), folder, figures={"a.png"})
+    assert set(sizes) == {"p.html", "s.js"} and 100 < sizes["s.js"] < 1000
+    assert "in all" in weight.table(sizes)
