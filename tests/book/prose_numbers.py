@@ -145,38 +145,51 @@ def _written(value: Decimal) -> Number:
     return Number(str(value), value + 0, exponent)
 
 
-def quoted_spans(passage: str, text: str) -> list[tuple[int, int]]:
-    """Where ``text`` stands in ``passage``, whatever the line breaks."""
-    pattern = r"\s+".join(map(re.escape, text.split()))
-    return [match.span() for match in re.finditer(pattern, passage)] if pattern else []
+@dataclass(frozen=True)
+class Quote:
+    """A claim or an exemption: it vouches for one number inside a text that stands in the page word for word."""
+
+    by: str
+    text: str
+    number: str
+
+    @classmethod
+    def load(cls, page: str) -> "list[Quote]":
+        """The claims and exemptions of a page."""
+        claims = [(f"claim {entry['reference']}", entry) for entry in entries(CLAIMS, "claim")]
+        exempt = [(f"exempt: {entry['reason']}", entry) for entry in entries(EXEMPTIONS, "exemption")]
+        return [cls(by, e["text"], e["number"]) for by, e in claims + exempt if e["chapter"] == page]
+
+    def covers(self, number: Number, passage: str) -> bool:
+        """Is this the number of the quote, within a copy of its text in the passage?"""
+        pattern = r"\s+".join(map(re.escape, self.text.split()))
+        spans = (match.span() for match in re.finditer(pattern, passage))
+        return number.text == self.number and any(a <= number.start and number.end <= b for a, b in spans)
 
 
 def scan_cells(page: str, cells: list[tuple[str, str, list[Number]]]) -> list[Found]:
     """Every number of the page's prose that must be bound, and what binds it."""
-    quotable = [(f"claim {c['reference']}", c["text"]) for c in entries(CLAIMS, "claim") if c["chapter"] == page]
-    quotable += [(f"exempt: {e['reason']}", e["text"]) for e in entries(EXEMPTIONS, "exemption") if e["page"] == page]
+    quotes = Quote.load(page)
     found = []
     for section in sections(cells):
         errata = errata_numbers(section)
         for passage in section.passages:
-            quotes = [(by, span) for by, text in quotable for span in quoted_spans(passage.text, text)]
             for number in prose_numbers(passage.text):
                 if number.must_be_bound:
-                    by = bound_by(number, section, errata, quotes)
+                    by = bound_by(number, section.shown, errata)
+                    by = by or next((q.by for q in quotes if q.covers(number, passage.text)), None)
                     found.append(Found(page, section.title, passage.cell, number, sentence(passage.text, number), by))
     return found
 
 
-def bound_by(
-    number: Number, section: Section, errata: dict[str, list[Number]], quotes: list[tuple[str, tuple[int, int]]]
-) -> str | None:
-    """What binds a number, or None."""
-    if any(agrees(number, shown) for shown in section.shown):
+def bound_by(number: Number, shown: list[Number], errata: dict[str, list[Number]]) -> str | None:
+    """The output or the erratum that binds a number, or None."""
+    if any(agrees(number, one) for one in shown):
         return "output"
     for id, written in errata.items():
         if any(number.value == own.value and number.percent == own.percent for own in written):
             return f"erratum {id}"
-    return next((by for by, (a, b) in quotes if a <= number.start and number.end <= b), None)
+    return None
 
 
 def sentence(text: str, number: Number) -> str:

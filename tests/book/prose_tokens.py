@@ -22,9 +22,9 @@ OPTION = re.compile(r"^[ \t]*:[\w-]+:.*$")
 INLINE_MASKS = [
     re.compile(r"<!--.*?-->", re.S),
     re.compile(r"\{" + KEY_ROLES + r"\}(`+)[^`]*\1"),
-    re.compile(r"(?<=\})`[^`<]*(?P<hit><[^`>]*>)`"),  # the target of {ref}`words <target>`
     re.compile(r"\{ref\}`[^`<]*`"),
-    re.compile(r"\]\((?P<hit><[^>\n]*>|(?:[^()\s]|\([^()]*\))*)(?:\s+\"[^\"]*\")?\)"),  # [words](target)
+    re.compile(r"(?<=\})`[^`<]*(?P<hit><[^`>]*>)`"),  # the target of {ref}`words <target>`
+    re.compile(r"\]\((?P<hit>(?:<[^>\n]*>|(?:[^()\s]|\([^()]*\))*)(?:\s+\"[^\"]*\")?)\)"),  # [words](target)
     re.compile(r"^[ \t]*\[[^\]\n]+\]:[^\n]*$", re.M),  # [name]: target
     re.compile(r"(?<=\])\[[^\]\n]*\]"),  # [words][name]
     re.compile(r"\[\^[^\]\n]+\]"),
@@ -39,14 +39,19 @@ INLINE_MASKS = [
 ]
 _REF = r"[0-9]+(?:\.[0-9]+)*(?![0-9]|\.[0-9]|\s*%)"
 REFERENCES = [
+    # Only a plural is followed by a list: in "table 3, 200 words" the 200 is a number.
     re.compile(
-        r"(?:\b(?:sections?|sec\.|chapters?|ch\.|equations?|eqs?\.|figures?|figs?\.|tables?|tab\.|pages?|pp?\.|"
-        r"exercises?|appendix|volume|vol\.)|§+)\s*"
-        rf"(?P<hit>\(?{_REF}\)?(?:\s*(?:,|and|or|to|-|–)\s*\(?{_REF}\)?)*)",
+        r"(?:\b(?:sections|chapters|equations|eqs\.|figures|figs\.|tables|pages|pp\.|exercises)|§§)\s*"
+        rf"(?P<hit>\(?{_REF}\)?(?:\s*(?:,|,? and|,? or|to|-|–)\s*\(?{_REF}\)?)*)",
+        re.I,
+    ),
+    re.compile(
+        r"(?:\b(?:section|sec\.|chapter|ch\.|equation|eq\.|figure|fig\.|table|tab\.|page|p\.|exercise|appendix|"
+        rf"volume|vol\.)|§)\s*(?P<hit>\(?{_REF}\)?)",
         re.I,
     ),
     re.compile(r"(?<![\w.])(?:19|20)[0-9]{2}s?(?![\w%]|\.[0-9]|,[0-9]{3}\b|\s*%)"),  # years and decades
-    re.compile(r"(?<![\w.])v?[0-9]+(?:\.[0-9]+){2,}\w*"),  # 1.0.4
+    re.compile(r"(?<![\w.])v?[0-9]+(?:\.[0-9]+){2,}\w*", re.A),  # 1.0.4
     re.compile(r"\b(?:Python|PyTorch|torch|NumPy|CUDA)\s+v?(?P<hit>[0-9]+(?:\.[0-9]+)+)\b"),
 ]
 MATH = re.compile(
@@ -57,30 +62,28 @@ MATH = re.compile(
 )
 CODE = re.compile(r"(?<!`)(`+)(?!`)(?P<hit>.+?)(?<!`)\1(?!`)", re.S)
 MATH_ROLE = re.compile(r"\{math\}(?P<hit>`[^`]+`)")
-# In formulas: what is no number though it holds digits, then every control word. Products keep their sign.
+# In formulas: what is no number though it holds digits, then every control word.
+TIMES = re.compile(r"\\(?:times|cdot)(?![A-Za-z])")
 MATH_MASKS = [
     re.compile(r"\\(?:tag|label|ref|eqref|hspace|vspace|begin|end|kern|mkern|hskip)\*?\{[^}]*\}(?:\{[clr|]*\})?"),
     re.compile(r"\\\\\[[^\]]*\]"),
-    re.compile(r"\\(?!times\b|cdot\b|%|,)(?:[A-Za-z]+|.)"),
+    re.compile(r"\\(?!%|,)(?:[A-Za-z]+|.)"),
 ]
 
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
-_POWER = (
-    r"10\s*(?:\^\s*\{?\s*(?P<{0}1>[-−+]?\s*[0-9]+)\s*\}}?|\*\*\s*(?P<{0}2>[-−+]?[0-9]+)|(?P<{0}3>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))"
-)
-NUMBER = re.compile(
+_POWER = r"10\s*(?:\^\s*\{?\s*(?P<N1>[-−+]?\s*[0-9]+)\s*\}?|\*\*\s*(?P<N2>[-−+]?[0-9]+)|(?P<N3>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))"
+NUMBER = (
     r"(?P<sign>[-−]?)(?:"
-    + _POWER.format("p")  # 10^{-19}
+    + _POWER.replace("<N", "<p")  # 10^{-19}
     + r"|(?P<mantissa>[0-9]{1,3}(?:SEPARATOR[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?:[eE](?P<e>[-−+]?[0-9]+)(?![0-9])|\s*(?:×|\*|\\times|\\cdot|(?<=[0-9])x(?=10\^))\s*"
-    + _POWER.format("q")
-    + r")?"
-    r")(?P<percent>\s*(?:\\?%|percent\b|per\scent\b))?"
+    + r"(?:[eE](?P<e>[-−+]?[0-9]+)(?![0-9])|\s*[×*]\s*"  # 3.75e-19, 3.75 × 10⁻¹⁹
+    + _POWER.replace("<N", "<q")
+    + r")?)(?P<percent>\s*(?:\\?%|percent\b|per\scent\b))?"
 )
 SEPARATORS = {"text": r"(?:,|\{,\})", "math": r"(?:\{,\}|\\,)", "code": r"_"}
-PATTERNS = {kind: re.compile(NUMBER.pattern.replace("SEPARATOR", sep)) for kind, sep in SEPARATORS.items()}
+PATTERNS = {kind: re.compile(NUMBER.replace("SEPARATOR", sep)) for kind, sep in SEPARATORS.items()}
 DIGIT, LETTER, NAME_REST = re.compile(r"\.?[0-9]"), re.compile(r"[A-Za-zÀ-ɏΑ-ω_]"), re.compile(r"[\w.]*[A-Za-z0-9_]")
-ABOUT = re.compile(r"(?:about|roughly|nearly|almost|around|some|approximately|≈|~|\\approx)\s*\$?\s*$")
+ABOUT = re.compile(r"(?:about|roughly|nearly|almost|around|some|approximately|≈|~)\s*\$?\s*$")
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,17 @@ def clean(source: str) -> tuple[str, list[str]]:
         for match in list(pattern.finditer(text)):
             if kind[match.start(group)] == "text":
                 text = blank(text, *match.span(group))
+    return clean_math(text, kind), kind
+
+
+def clean_math(text: str, kind: list[str]) -> str:
+    """Blank the control words of formulas, and write every product as ×."""
+    text = TIMES.sub(lambda m: "×".ljust(len(m[0])) if kind[m.start()] == "math" else m[0], text)
     for pattern in MATH_MASKS:
         for match in list(pattern.finditer(text)):
             if kind[match.start()] == "math":
                 text = blank(text, *match.span())
-    return text, kind
+    return text
 
 
 def prose_numbers(source: str) -> Iterator[Number]:
@@ -219,10 +228,8 @@ def prose_numbers(source: str) -> Iterator[Number]:
 
 def output_numbers(text: str, kind: str = "text") -> Iterator[Number]:
     """Every number in an output; kind is "math" for LaTeX."""
-    if kind == "math":
-        for pattern in MATH_MASKS:
-            text = mask(text, pattern)
-    yield from _numbers(text, [kind] * len(text))
+    kinds = [kind] * len(text)
+    yield from _numbers(clean_math(text, kinds), kinds)
 
 
 def _numbers(text: str, kind: list[str]) -> Iterator[Number]:
