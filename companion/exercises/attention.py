@@ -57,7 +57,7 @@ def check_weights_by_hand(answer: Any) -> str:
 
 
 POSSIBLE_VALUES = torch.tensor([[0.0, 1.0], [2.0, 5.0], [4.0, 3.0]], dtype=torch.float64)
-POSSIBLE_OUTPUTS = torch.tensor([[2.0, 3.0], [4.5, 3.0], [3.0, 4.0], [1.0, 4.5], [0.5, 1.5]], dtype=torch.float64)
+POSSIBLE_OUTPUTS = torch.tensor([[2.0, 3.0], [4.5, 3.0], [2.5, 4.0], [1.0, 4.5], [0.5, 1.5]], dtype=torch.float64)
 
 
 @check

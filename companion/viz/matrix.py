@@ -120,8 +120,9 @@ def _text_block(name: str | None, rows: list[list[str]]) -> list[str]:
 
 
 def _plain(latex: str) -> str:
-    """The LaTeX of a short name as text: fonts and spacing dropped, transposes and roots as signs."""
+    """The LaTeX of a short name as text: fonts and spacing dropped, transposes, roots and infinity as signs."""
     text = re.sub(r"\\(?:mathrm|text|mathbf|operatorname|tilde|hat)\{([^}]*)\}", r"\1", latex)
     text = re.sub(r"\\sqrt\{([^}]*)\}", r"√\1", text).replace(r"^\top", "ᵀ").replace(r"\,", " ")
     text = re.sub(r"([_^])\{([^}]*)\}", r"\1\2", text)
-    return text.replace("\\", "")
+    text = text.replace(r"\infty", "∞").replace("\\", "")
+    return re.sub(" +", " ", text).strip()
