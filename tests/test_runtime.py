@@ -1,0 +1,88 @@
+"""The runtime measures before it changes anything, says what it did, and can be switched off."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from companion import runtime
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    before, switch = torch.get_float32_matmul_precision(), runtime.fast()
+    yield
+    torch.set_float32_matmul_precision(before)
+    runtime.set_fast(switch)
+
+
+def test_medium_is_taken_only_if_its_measured_error_allows_it():
+    error = runtime.matmul_error("medium")
+    assert 0 < error < 0.02 and torch.get_float32_matmul_precision() == "highest"
+    accepted = runtime.faster_float32(tolerance=error * 1.5)
+    assert accepted.setting == torch.get_float32_matmul_precision() == "medium"
+    assert accepted.error == pytest.approx(error, rel=0.2) and "'medium' taken" in accepted.reason
+    torch.set_float32_matmul_precision("highest")
+    refused = runtime.faster_float32(tolerance=error * 0.5)
+    assert refused.setting == torch.get_float32_matmul_precision() == "highest"
+    assert "'highest' kept: 'medium' has an error of" in refused.reason
+
+
+def test_a_setting_that_rounds_is_refused(monkeypatch):
+    monkeypatch.setattr(runtime, "matmul_error", lambda *_, **__: 2e-3)  # as on a CPU with AMX
+    assert runtime.faster_float32().setting == "highest" == torch.get_float32_matmul_precision()
+
+
+def test_the_measurement_sees_rounding(monkeypatch):
+    def rounded(a, b):
+        return (a.bfloat16().double() @ b.bfloat16().double()).float()
+
+    exact = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda a, b: exact(a, b) if a.dtype == torch.float64 else rounded(a, b)
+    )
+    assert runtime.matmul_error("highest") > 1e-3
+
+
+def test_float32_itself_is_accurate():
+    assert runtime.matmul_error("highest") < 1e-6
+
+
+def test_switched_off_nothing_is_measured_or_changed():
+    runtime.set_fast(False)
+    report = runtime.faster_float32()
+    assert report.error is None and "switched off" in report.reason
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("0", "False"), ("1", "True"), (None, "True")])
+def test_the_environment_variable_is_the_one_switch(value, expected):
+    environment = {k: v for k, v in os.environ.items() if k != runtime.SWITCH}
+    if value is not None:
+        environment[runtime.SWITCH] = value
+    code = (
+        "import torch; from companion import runtime; from companion.nn.attention import faster_backend as f; "
+        "x = torch.zeros(1024, 8); print(runtime.fast(), f(x, x))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected, "fused" if expected == "True" else "formula"]
+
+
+def test_precision_blocks():
+    a = torch.ones(2, 2)
+    with runtime.precision("fp32"):
+        assert (a @ a).dtype == torch.float32
+    with runtime.precision("bf16"):
+        assert (a @ a).dtype == torch.bfloat16
+    assert (a @ a).dtype == torch.float32
+    with (
+        pytest.raises(ValueError, match=r"precision='fp8' is not known; choose \['fp32', 'bf16'\]"),
+        runtime.precision("fp8"),
+    ):
+        pass
+
+
+def test_best_device_can_compute():
+    assert torch.ones(2, device=runtime.best_device()).sum().item() == 2
