@@ -170,9 +170,8 @@ def missing_launchers(page: Page) -> list[str]:
         for host in ("colab.research.google.com", "mybinder.org")
         if not any(urlsplit(link).netloc == host and link.endswith(source) for link in links)
     ]
-    downloads = [
-        link for tag, link in page.links() if tag == "a" and link.endswith(".ipynb") and not urlsplit(link).netloc
-    ]
+    inside = [urlsplit(link).path for tag, link in page.links() if tag == "a" and not urlsplit(link).netloc]
+    downloads = [path for path in inside if path.endswith(".ipynb")]
     if not downloads:
         wrong.append(f"{page.name}: no download of the notebook")
     for link in downloads:

@@ -116,6 +116,7 @@ IN_BROWSER = [
     ("too_wide", '<pre style="width: 400px">x</pre>', "408 px"),
     ("inaccessible", "<button></button>", "button-name"),
     ("inaccessible", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
+    ("wrong_colors", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
     ("inaccessible", "</article></main><p>Outside of everything</p>", "region"),
 ]
 BROWSER_CHECKS = {
@@ -123,6 +124,7 @@ BROWSER_CHECKS = {
     "unrendered_maths": browser_checks.unrendered_maths,
     "too_wide": lambda page: browser_checks.too_wide(page, 390),
     "inaccessible": browser_checks.inaccessible,
+    "wrong_colors": lambda page: browser_checks.inaccessible(page, only="cat.color"),
 }
 
 

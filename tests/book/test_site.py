@@ -33,7 +33,8 @@ def test_page_works(open_page: Callable, name: str, scheme: str, dark: bool) -> 
     if scheme == "http":
         page.evaluate(UNFOLD)
         browser_checks.settle(page)
-        wrong += browser_checks.inaccessible(page)
+        # The dark page differs from the light one in nothing but its colors, and axe takes its time.
+        wrong += browser_checks.inaccessible(page, only="cat.color" if dark else None)
     assert not wrong, "\n".join(wrong)
 
 
@@ -80,7 +81,7 @@ def test_maths_stands_in_the_page(open_page: Callable, name: str) -> None:
 def test_solutions_open(open_page: Callable, name: str) -> None:
     page = open_page(name)
     for solution in page.locator("div.solution").all():
-        body = solution.locator(".cell_output").first
+        body = solution.locator("section").first
         assert not body.is_visible(), "the solution is not folded"
         solution.locator(".toggle-button").first.click()
         body.wait_for(state="visible")
