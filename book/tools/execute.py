@@ -53,6 +53,7 @@ def execute(notebook: NotebookNode, folder: Path, environment: dict[str, str] | 
         record_timing=False,
         coalesce_streams=True,
         force_raise_errors=True,
+        extra_arguments=["--log-level=40"],  # else every kernel says that it talks over TCP
     )
     env = {**os.environ, **KERNEL_ENVIRONMENT, **(environment or {})}
     return client.execute(env=env)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.errata.data import Erratum, Written, get_erratum, printed, source_example
+from companion.errata.data import Erratum, Written, get_erratum, numbers, printed, source_example
 from companion.errors import require
 from companion.nn.attention import attention, attention_weights
 
@@ -26,6 +26,23 @@ def recompute(id: str) -> dict[str, Any]:
     get_erratum(id)
     require(id in COMPUTATIONS, f"erratum {id} has no computation; choose one of {sorted(COMPUTATIONS)}")
     return COMPUTATIONS[id]()
+
+
+def confirm(id: str) -> str:
+    """Recompute one erratum and say that everything written about it is what the computation gives.
+
+    Raises:
+        ValueError: a written number is not the computed one, correctly rounded.
+
+    >>> confirm("N1")
+    'N1: 11 numbers recomputed; every digit that is written agrees'
+    """
+    erratum = get_erratum(id)
+    wrong = disagreements(erratum, recompute(id))
+    require(not wrong, "; ".join(wrong))
+
+    count = sum(1 for written in erratum.expected.values() for _ in numbers(written))
+    return f"{id}: {count} numbers recomputed; every digit that is written agrees"
 
 
 def disagreements(erratum: Erratum, computed: Mapping[str, Any]) -> list[str]:

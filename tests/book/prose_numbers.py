@@ -118,11 +118,12 @@ def agrees(said: Number, shown: Number) -> bool:
         value, exponent = value * 100, exponent + 2
     if said.value == value:
         return True
-    if said.exponent <= exponent:  # more digits said than shown: nothing that could be rounded
-        return False
     unit = said.exponent
     if said.about and unit == 0:  # "about 3,200" for 3192
-        unit += len(str(abs(int(said.value)))) - len(str(abs(int(said.value))).rstrip("0"))
+        whole = str(abs(int(said.value)))
+        unit = len(whole) - len(whole.rstrip("0"))
+    if unit <= exponent:  # more digits said than shown: nothing that could be rounded
+        return False
     digits = len(str(abs(int(said.value.scaleb(-unit))))) if said.value else 1
     return digits >= 2 and abs(said.value - value) <= Decimal(10) ** unit / 2
 

@@ -52,7 +52,7 @@ REFERENCES = [
     ),
     re.compile(r"(?<![\w.])(?:19|20)[0-9]{2}s?(?![\w%]|\.[0-9]|,[0-9]{3}\b|\s*%)"),  # years and decades
     re.compile(r"(?<![\w.])v?[0-9]+(?:\.[0-9]+){2,}\w*", re.A),  # 1.0.4
-    re.compile(r"\b(?:Python|PyTorch|torch|NumPy|CUDA)\s+v?(?P<hit>[0-9]+(?:\.[0-9]+)+)\b"),
+    re.compile(r"\b(?:Python|PyTorch|torch|NumPy|CUDA|CC[ -]BY|Apache)[ -]v?(?P<hit>[0-9]+(?:\.[0-9]+)+)\b"),
 ]
 MATH = re.compile(
     r"(?<!\\)\$\$(?P<a>.+?)\$\$"
