@@ -1,0 +1,1 @@
+"""Where texts come from: data sets, tokenizers, and small languages made for one question."""
