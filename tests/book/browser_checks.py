@@ -15,6 +15,7 @@ THEME_FINDINGS = {
     "label-content-name-mismatch": ".search-button__button, .theme-switch-button",
     "region": ".navbar-brand",
 }
+COLOR_RULES = ("color-contrast", "link-in-text-block")
 
 AXE = """async ([known, runOnly]) => (await axe.run({
     resultTypes: ['violations'], ...(runOnly && {runOnly}),
@@ -58,6 +59,26 @@ TOO_WIDE = """() => {
     return [`${document.scrollingElement.scrollWidth} px wide in a window of ${width} px`, ...out.slice(-5)];
 }"""
 
+# Controls that a frame cuts off, or that stick out of their figure: the page does not grow, but they are hard to reach.
+CUT = """() => {
+    const wrong = [];
+    for (const control of document.querySelectorAll('article :is(input, button, select, textarea)')) {
+        const box = control.getBoundingClientRect();
+        if (box.width < 2 || getComputedStyle(control).visibility === 'hidden') continue;
+        for (let e = control.parentElement; e; e = e.parentElement) {
+            const overflow = getComputedStyle(e).overflowX, frame = e.getBoundingClientRect();
+            if (overflow === 'auto' || overflow === 'scroll') break;
+            if (overflow === 'visible' && e !== document.body && !e.dataset.widget) continue;
+            if (box.right > frame.right + 1 || box.left < frame.left - 1) {
+                const name = control.ariaLabel || control.labels?.[0]?.innerText || control.innerText || control.type;
+                wrong.push(`${name.trim()}: reaches ${Math.round(box.right)} px, cut at ${Math.round(frame.right)} px`);
+                break;
+            }
+        }
+    }
+    return wrong;
+}"""
+
 
 def settle(page: Any) -> None:
     """Wait for what happens after loading: fonts, maths, one frame painted, and transitions."""
@@ -96,10 +117,10 @@ def unrendered_maths(page: Any) -> list[str]:
 
 
 def too_wide(page: Any, width: int, height: int = 800) -> list[str]:
-    """What makes the page scroll sideways in a window of this width."""
+    """What makes the page scroll sideways in a window of this width, or is cut off in it."""
     page.set_viewport_size({"width": width, "height": height})
     settle(page)
-    return page.evaluate(TOO_WIDE)
+    return page.evaluate(TOO_WIDE) + page.evaluate(CUT)
 
 
 @cache
@@ -110,7 +131,7 @@ def axe_source() -> str:
     return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-def inaccessible(page: Any, *, only: str | None = None) -> list[str]:
-    """What axe-core finds, by all its rules or by one kind of them, but for the two known findings in the theme."""
+def inaccessible(page: Any, *, rules: tuple[str, ...] = ()) -> list[str]:
+    """What axe-core finds, by its usual rules or by these only, but for the two known findings in the theme."""
     page.evaluate(axe_source())
-    return page.evaluate(AXE, [THEME_FINDINGS, only and [only]])
+    return page.evaluate(AXE, [THEME_FINDINGS, {"type": "rule", "values": rules} if rules else None])

@@ -114,6 +114,12 @@ IN_BROWSER = [
     ),
     ("unrendered_maths", '<mjx-container><i style="color: red">\\foo</i></mjx-container>', "unknown TeX"),
     ("too_wide", '<pre style="width: 400px">x</pre>', "408 px"),
+    ("too_wide", '<p style="overflow: hidden"><button style="margin-left: 360px">Press</button></p>', "Press: reaches"),
+    (
+        "too_wide",
+        '<p data-widget="x" style="width: 9px"><button style="margin-left: 9px">Press</button></p>',
+        "Press: reaches",
+    ),
     ("inaccessible", "<button></button>", "button-name"),
     ("inaccessible", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
     ("wrong_colors", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
@@ -124,7 +130,7 @@ BROWSER_CHECKS = {
     "unrendered_maths": browser_checks.unrendered_maths,
     "too_wide": lambda page: browser_checks.too_wide(page, 390),
     "inaccessible": browser_checks.inaccessible,
-    "wrong_colors": lambda page: browser_checks.inaccessible(page, only="cat.color"),
+    "wrong_colors": lambda page: browser_checks.inaccessible(page, rules=browser_checks.COLOR_RULES),
 }
 
 
@@ -140,7 +146,7 @@ def test_a_fault_is_found_in_the_browser(
 @pytest.mark.browser
 def test_a_sound_page_passes_in_the_browser(open_page: Callable, small: Callable) -> None:
     ready = '<div data-afm="x" data-ready="1" data-widget="x" data-rev="1">.</div>'
-    frame = '<div style="overflow-x: auto" tabindex="0"><pre style="width: 600px">x</pre></div>'
+    frame = '<div style="overflow-x: auto" tabindex="0"><pre style="width: 600px">x</pre><input aria-label="y"></div>'
     page = open_page("p.html", root=small("<h2>Part</h2>", f"<h2>Part</h2>{ready}{frame}"))
     assert {name: run(page) for name, run in BROWSER_CHECKS.items()} == {name: [] for name in BROWSER_CHECKS}
 

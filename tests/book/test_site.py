@@ -34,7 +34,7 @@ def test_page_works(open_page: Callable, name: str, scheme: str, dark: bool) -> 
         page.evaluate(UNFOLD)
         browser_checks.settle(page)
         # The dark page differs from the light one in nothing but its colors, and axe takes its time.
-        wrong += browser_checks.inaccessible(page, only="cat.color" if dark else None)
+        wrong += browser_checks.inaccessible(page, rules=browser_checks.COLOR_RULES if dark else ())
     assert not wrong, "\n".join(wrong)
 
 
