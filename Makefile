@@ -1,21 +1,27 @@
 # `make help` lists the commands; README.md says the same as plain commands, for machines without make.
 PYTHON ?= python3
+PORT   ?= 8000
 VENV   := .venv
+ifeq ($(OS),Windows_NT)
+BIN    := $(VENV)/Scripts
+else
 BIN    := $(VENV)/bin
+endif
 READY  := $(VENV)/.ready
 PY     := $(BIN)/python
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint types unit notebooks-check site-check lab serve notebooks repository clean
+.PHONY: help setup book test lint types unit notebooks-check site-check lab serve notebooks diagrams repository clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s%s\n", $$1, $$2 }' Makefile
 
 setup: $(READY)  ## make .venv and install what requirements.txt pins
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; got $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -26,11 +32,11 @@ book: $(READY)  ## build the site into _build/html
 
 test: lint types unit book notebooks-check site-check  ## everything: lint, types, unit tests, every chapter, the built site
 
-lint: $(READY)
+lint: $(READY)  ## style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)
+types: $(READY)  ## the type checker, strict over companion
 	$(BIN)/mypy
 
 unit: $(READY)  ## unit tests and doctests
@@ -46,15 +52,18 @@ site-check: $(READY) book  ## the built site and the widgets, in a browser
 lab: $(READY)  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab book
 
-serve: $(READY) book  ## the built book on http://localhost:8000
-	@echo "http://localhost:8000"
-	@$(PY) -m http.server --directory _build/html 8000
+serve: $(READY) book  ## the built book on http://localhost:8000; PORT=... for another port
+	@echo "http://localhost:$(PORT), Ctrl-C ends it"
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-notebooks: $(READY)  ## execute the chapters and store normalised outputs
+notebooks: $(READY)  ## execute the chapters and store normalized outputs
 	$(PY) book/tools/execute.py
 
+diagrams: $(READY)  ## draw new mermaid diagrams (needs npm and a browser)
+	$(PY) book/tools/render_mermaid.py
+
 repository: $(READY)  ## set the repository's address everywhere: make repository URL=https://github.com/you/it
-	$(PY) book/tools/set_repository.py $(URL)
+	@$(PY) book/tools/set_repository.py $(URL)
 
 clean:  ## remove what was built, and the virtual environment
 	rm -rf _build $(VENV)

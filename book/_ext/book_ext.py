@@ -1,7 +1,7 @@
 """What this book adds to Jupyter Book: the widgets' script, diagrams, and lighter pages.
 
-- The pages load nothing that they do not use: no thebe (it fetches from another server), no icon script.
-- A page with an interactive figure, and no other, loads the script of all widgets.
+- The pages load nothing that they do not use: no thebe (it fetches from another server), no icon script, MathJax only
+  where there is math, and the widgets' script only where there is an interactive figure.
 - A ```mermaid fence shows the SVG that `book/tools/render_mermaid.py` drew of it; JupyterLab and GitHub draw the same
   fence themselves.
 """
@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from companion.widgets.bundle import bundle, stylesheet
+
 DIAGRAMS = Path(__file__).resolve().parent.parent / "diagrams"
 ICON_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
+MATH = re.compile(r'class="[^"]*\bmath\b')
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def diagram_file(source: str) -> Path:
@@ -49,28 +52,29 @@ def drop_thebe(app: Sphinx, config: Any) -> None:
     """Disconnect sphinx-thebe, which Jupyter Book always loads: its scripts fail and ask another server."""
     for event in app.events.listeners.values():
         event[:] = [listener for listener in event if listener.handler.__module__ != "sphinx_thebe"]
+    app.registry.css_files[:] = [file for file in app.registry.css_files if "thebe" not in file[0]]
 
 
 def write_widgets(app: Sphinx) -> None:
     """Write the widgets' one script and style sheet; classic, since modules do not load from file://."""
-    if app.builder.format != "html" or importlib.util.find_spec("companion.widgets.bundle") is None:
+    if app.builder.format != "html":
         return
-    from companion.widgets.bundle import bundle, stylesheet
-
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)
     (static / "widgets.js").write_text(bundle(), encoding="utf-8")
     (static / "widgets.css").write_text(stylesheet(), encoding="utf-8")
 
 
-def load_widgets(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Load the widgets on pages that have one, and leave out the state that only a kernel's widgets would read."""
-    if "data-afm" in context.get("body", ""):
+def load_what_is_used(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load the widgets and MathJax on the pages that have one or the other, and on no page a kernel's widget state."""
+    body = context.get("body", "")
+    if "data-afm" in body:
         app.add_js_file("widgets.js", loading_method="defer")
         app.add_css_file("widgets.css")
-    state = "application/vnd.jupyter.widget-state+json"
     scripts = context.get("script_files", [])
-    scripts[:] = [script for script in scripts if getattr(script, "attributes", {}).get("type") != state]
+    if not MATH.search(body):  # Sphinx also gives MathJax to the parent of a page that needs it
+        scripts[:] = [script for script in scripts if "mathjax" not in str(script.filename)]
+    scripts[:] = [script for script in scripts if script.attributes.get("type") != WIDGET_STATE]
 
 
 def drop_icon_script(app: Sphinx, exception: Exception | None) -> None:
@@ -89,6 +93,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("mermaid", Mermaid)
     app.connect("config-inited", drop_thebe)
     app.connect("builder-inited", write_widgets)
-    app.connect("html-page-context", load_widgets, priority=900)
+    app.connect("html-page-context", load_what_is_used, priority=900)
     app.connect("build-finished", drop_icon_script)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

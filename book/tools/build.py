@@ -32,11 +32,10 @@ def jupyter_book(output: Path, toc: Path) -> subprocess.CompletedProcess[str]:
     """Run Jupyter Book afresh: from its cache it would not repeat the warnings of an earlier, failed build."""
     run_main = "from jupyter_book.cli.main import main; main()"  # as the command jupyter-book does, wherever that is
     command = [sys.executable, "-c", run_main, "build", str(ROOT), "--path-output", str(output)]
-    command += ["--toc", str(toc), "-W", "-n", "--keep-going", "--all"]
-    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    command += ["--toc", str(toc), "-W", "-n", "--keep-going", "--all", "-q"]
+    environment = {**os.environ, "PYTHONUTF8": "1", "NO_COLOR": "1"}
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment, **said)
 
 
 def put_in_place(new: Path, site: Path, spare: Path) -> None:
