@@ -4,21 +4,39 @@ The names below are the public ones; each module's docstrings give formulas, sha
 """
 
 from companion.config import TransformerConfig
-from companion.nn.attention import (
-    MultiHeadAttention,
-    attention,
-    attention_weights,
-    causal_mask,
-    length_mask,
-    record_attention,
-)
+from companion.models.bert import BERT, BERTOutput
+from companion.models.classifier import TransformerClassifier
+from companion.models.convert import from_huggingface, to_huggingface
+from companion.models.gpt import GPT
+from companion.nn.attention import MultiHeadAttention, attention, attention_weights, record_attention
+from companion.nn.losses import IGNORE, chunked_cross_entropy, next_token_loss, token_cross_entropy
+from companion.nn.masks import causal_mask, length_mask
+from companion.nn.positional import alibi_slopes, apply_rope, rope_angles, sinusoidal_table
+from companion.nn.transformer import FeedForward, Transformer, TransformerBlock
 
 __all__ = [
+    "BERT",
+    "GPT",
+    "IGNORE",
+    "BERTOutput",
+    "FeedForward",
     "MultiHeadAttention",
+    "Transformer",
+    "TransformerBlock",
+    "TransformerClassifier",
     "TransformerConfig",
+    "alibi_slopes",
+    "apply_rope",
     "attention",
     "attention_weights",
     "causal_mask",
+    "chunked_cross_entropy",
+    "from_huggingface",
     "length_mask",
+    "next_token_loss",
     "record_attention",
+    "rope_angles",
+    "sinusoidal_table",
+    "to_huggingface",
+    "token_cross_entropy",
 ]

@@ -1,0 +1,1 @@
+"""The models: BERT, GPT, a classifier, and their weights from and to Hugging Face."""
