@@ -24,24 +24,19 @@ const attend = (state) => {
 const isMatrix = (m) => Array.isArray(m) && m.length && m.every((row) => Array.isArray(row) && row.length &&
   row.length === m[0].length) && allFinite(m);
 const problem = (state) => {
-  const { mode, scale, causal, temperature } = state;
-  if (!INPUTS[mode] || typeof scale !== "boolean" || typeof causal !== "boolean") return "This is no state of this figure";
-  if (!(temperature >= 0.1 && temperature <= 10)) return "The temperature must be from 0.1 to 10";
-  const bad = INPUTS[mode].find((id) => !isMatrix(state[id]));
+  const { mode, scale, causal, temperature: t } = state, ids = INPUTS[mode];
+  if (!ids || typeof scale !== "boolean" || typeof causal !== "boolean" || !(t >= 0.1 && t <= 10)) return "This is no state of this figure";
+  const bad = ids.find((id) => !isMatrix(state[id]));
   if (bad) return `${NAMES[bad]} must be a matrix of finite numbers`;
-  const shape = (id) => `${NAMES[id]} is ${state[id].length}×${state[id][0].length}`;
-  const [rows, cols] = [(id) => state[id].length, (id) => state[id][0].length];
-  const [first, a, b] = mode === "x" ? ["x", "wq", "wk"] : ["q", "q", "k"];
-  if (rows(first) < 2 || rows(first) > 16) return `There must be 2 to 16 tokens; ${shape(first)}`;
-  if (cols(a) !== cols(b)) return `Q and K must have the same width; ${shape(a)}, ${shape(b)}`;
-  for (const id of INPUTS[mode].slice(1)) {
-    if (rows(id) !== (mode === "x" ? cols("x") : rows("q"))) return `The shapes do not fit; ${shape(first)}, ${shape(id)}`;
+  const rows = (id) => state[id].length, cols = (id) => state[id][0].length, [first, ...others] = ids;
+  const inner = mode === "x" ? cols("x") : rows("q"), [a, b] = mode === "x" ? ["wq", "wk"] : ["q", "k"];
+  if (rows(first) < 2 || rows(first) > 16 || cols(a) !== cols(b) || others.some((id) => rows(id) !== inner)) {
+    return `The shapes do not fit: ${ids.map((id) => `${NAMES[id]} ${rows(id)}×${cols(id)}`).join(", ")}`;
   }
-  return "";
+  const r = attend(state);
+  return [r.q, r.k, r.v, r.s, r.a, r.o].every(allFinite) ? "" : "With this number the result is too large to compute";
 };
-const OVERFLOW = "With this number the result is too large to compute";
-const finite = (r) => [r.q, r.k, r.v, r.s, r.o].every(allFinite) && r.a.every((row) => row.every(Number.isFinite)) &&
-  r.z.every((row, i) => row.every((z, j) => Number.isFinite(z) || (r.causal && j > i)));
+const refused = (state) => { const why = problem(state); return why && `${why}; the last drawing stays`; };
 
 // ---- what made a cell ----------------------------------------------------------------------------------------------
 
@@ -56,15 +51,15 @@ const scoreLine = (r, i, j) => {
 };
 const softmaxLine = (r, i, j) => {
   const top = Math.max(...r.z[i]), powers = r.z[i].map((z) => Math.exp(z - top));
-  return `Row ${i + 1}, its largest score ${fmt(top)} subtracted: ${fmt(powers[j])} / (${powers.map(fmt).join(" + ")}) = ${fmt(r.a[i][j])}`;
+  return `softmax, row ${i + 1}, largest score ${fmt(top)} subtracted: ${fmt(powers[j])} / (${powers.map(fmt).join(" + ")}) = ${fmt(r.a[i][j])}`;
 };
 // Each: the sentence, and what it is made of: [matrix, i, j], undefined = all.
 const EXPLAIN = {
   s: (r, i, j) => [[scoreLine(r, i, j)], [["q", i], ["k", j]]],
   z: (r, i, j) => [[scoreLine(r, i, j)], [["q", i], ["k", j], ["s", i, j]]],
   a: (r, i, j) => [[scoreLine(r, i, j), softmaxLine(r, i, j)], [["q", i], ["k", j], ["s", i, j], ["z", i]]],
-  h: (r, i) => [[`Entropy of row ${i + 1}: -Σ a·log₂a = ${fmt(r.h[i][0])} bits; 0 is one token alone, ` +
-    `log₂${r.a.length} = ${fmt(Math.log2(r.a.length))} is all tokens alike`], [["a", i]]],
+  h: (r, i) => [[`Entropy of row ${i + 1}: -Σ a log₂ a = ${fmt(r.h[i][0])} bits; 0 is one token alone, ` +
+    `log₂${r.a.length} = ${fmt(Math.log2(r.a.length))} all alike`], [["a", i]]],
   o: (r, i, j) => [[`o${i + 1}[${j + 1}] = row ${i + 1} of A · column ${j + 1} of V = ` +
     `${spellSum(r.a[i], column(r.v, j))} = ${fmt(r.o[i][j])}`], [["a", i], ["v", undefined, j]]],
 };
@@ -83,11 +78,11 @@ EXPLAIN.x = (r, i, j) => [[`x${i + 1}[${j + 1}] = ${fmt(r.x[i][j])}: type a numb
 
 const near = (a, b, eps) => a.every((v, i) => Math.abs(v - b[i]) <= eps);
 const GOALS = [
-  ["ignore", "Make token 3 ignore token 1: a weight below 0.01, no mask",
+  ["ignore", "Make token 3 ignore token 1 without the mask: a weight below 0.01",
     (r) => r.a.length > 2 && !r.causal && r.a[2][0] < 0.01],
-  ["uniform", "Make token 2 look at all tokens alike while token 1 does not, no mask",
+  ["uniform", "Make token 2 look at all tokens alike, but not token 1, without the mask",
     (r) => !r.causal && Math.log2(r.a.length) - r.h[1][0] < 1e-6 && Math.log2(r.a.length) - r.h[0][0] > 0.01],
-  ["copy", "Make the output of token 1 the value of token 2, to within 0.01, where the two values differ",
+  ["copy", "Make the output of token 1 the value of token 2, within 0.01, where their values differ",
     (r) => near(r.o[0], r.v[1], 0.01) && !near(r.v[0], r.v[1], 0.1)],
 ];
 
@@ -112,16 +107,14 @@ const resize = (memory, state, change) => {
 
 // ---- the figure ----------------------------------------------------------------------------------------------------
 
+// Row and column labels: tokens by their words, or as q1, k1; dimensions by number.
 const labelsOf = (id, matrix, tokens) => {
-  const token = (letter) => matrix.map((_, i) => tokens[i] ?? `${letter}${i + 1}`);
-  const count = (prefix, length) => Array.from({ length }, (_, j) => `${prefix}${j + 1}`);
-  if (["s", "z", "a"].includes(id)) return [token("q"), matrix[0].map((_, j) => tokens[j] ?? `k${j + 1}`)];
-  if (id === "h") return [token("q"), ["bits"]];
-  return [id[0] === "w" ? count("", matrix.length) : token(id), count("", matrix[0].length)];
+  const square = ["s", "z", "a"].includes(id), token = (letter) => (_, i) => tokens[i] ?? letter + (i + 1);
+  const count = (_, i) => String(i + 1);
+  return [matrix.map(id[0] === "w" ? count : token(square || id === "h" ? "q" : id)),
+    id === "h" ? ["bits"] : matrix[0].map(square ? token("k") : count)];
 };
-const LABELS = { s: "Scores, Q times K transposed", z: "Z, scaled scores", a: "A, attention weights", h: "H, entropy of each row of A", o: "O, output" };
-
-const operatorTexts = (r) => ({ scale: `${divisorText(r) ? `÷ ${divisorText(r)}` : "as it is"}${r.causal ? " + M" : ""} →` });
+const LABELS = { s: "scores", z: "scaled scores", a: "weights", h: "entropy", o: "output" };
 
 // The stages as elements, from the views; the order on the page is the order of the equation.
 const stages = (views, mode, scaleText) => {
@@ -132,7 +125,7 @@ const stages = (views, mode, scaleText) => {
     : ["q", "k", "v"].map((id) => views[id].el);
   const title = (number, text) => h("p", { class: "lm-stage" }, h("span", {}, number), text);
   return [
-    title("1", mode === "x" ? "Project: each token asks (Q), offers (K) and carries (V)" : "Queries, keys and values"),
+    title("1", mode === "x" ? "Project: what a token asks (Q), offers (K) and carries (V)" : "Queries, keys and values"),
     h("div", { class: `lm-frame ${mode === "x" ? "lm-falk" : "lm-flow"}` }, ...inputs),
     title("2", "Compare, weigh and mix"),
     h("div", { class: "lm-frame lm-flow" }, views.s.el, step(op(scaleText), views.z.el),
@@ -140,145 +133,113 @@ const stages = (views, mode, scaleText) => {
   ];
 };
 
-const legend = () => h("div", { class: "lm-legend" },
-  "−limit", h("span", { class: "lm-bar lm-signed" }), "+limit (beside each name); weights 0",
-  h("span", { class: "lm-bar lm-unit" }), "1");
+const makeViews = (result, tokens, on) => {
+  const ids = [...(result.mode === "x" ? INPUTS.x : []), "q", "k", "v", "s", "z", "a", "h", "o"];
+  return Object.fromEntries(ids.map((id) => {
+    const [rows, cols] = labelsOf(id, result[id], tokens), editable = INPUTS[result.mode].includes(id);
+    const label = `${NAMES[id]}, ${LABELS[id] || (editable ? "editable" : "computed")}`;
+    return [id, matrixView({ id, name: NAMES[id], label, rows, cols, editable, cell: [8, 22], ...on,
+      edit: (i, j, v) => on.edit(id, i, j, v) })];
+  }));
+};
+const scaleOf = (id, values, paper) =>
+  id === "a" ? unitScale() : id === "h" ? () => paper : signedScale(largest(values), paper);
 
-const build = ({ model, el }) => {
-  const saved = store(model, [...SHOWN, "tokens", "computed_by"], () => refresh());
-  const presets = model.get("presets") || {};
+const makeControls = (ui, { saved, apply, switchTo }) => {
   const memory = {};
+  const size = (key, label, min, unit) => slider({ label, min, max: 8, step: 1, alert: ui.alert, unit,
+    onInput: (v) => apply(resize(memory, saved.read(), { [key]: v })) });
+  const sizes = { n: size("n", "n", 2, "tokens"), d: size("d", "d_model", 1, "numbers a token"),
+    dk: size("dk", "d_k", 1, "numbers a query and key"), dv: size("dv", "d_v", 1, "numbers a value") };
+  const others = {
+    temperature: slider({ label: "temperature τ", min: 0.1, max: 10, step: 0.1, alert: ui.alert, unit: "temperature",
+      onInput: (temperature) => apply({ temperature }) }),
+    scale: toggle("scale by √d_k", (scale) => apply({ scale })),
+    causal: toggle("causal mask", (causal) => apply({ causal })),
+    mode: choice("Edit", [["x", "X and the weights"], ["qkv", "Q, K, V directly"]], switchTo),
+  };
+  const set = (result) => {
+    const now = sizesOf(result), large = Math.max(...Object.values(now)) > 8;
+    for (const [key, control] of Object.entries(sizes)) {
+      control.el.hidden = !now[key] || large;
+      if (now[key]) control.set(now[key]);
+    }
+    for (const [key, control] of Object.entries(others)) control.set(result[key]);
+    others.mode.el.hidden = large;
+  };
+  return { el: h("div", { class: "lm-controls" }, ...Object.values({ ...sizes, ...others }).map((c) => c.el)), set };
+};
+
+const render = ({ model, el }) => {
+  const saved = store(model, [...SHOWN, "tokens", "computed_by"], () => {
+    const next = saved.read(), why = refused(next); // the kernel changed something
+    ui.alert(why);
+    if (!why) draw(attend(next));
+  });
+  const initial = saved.read(), wrong = problem(initial);
+  if (wrong) throw new Error(wrong);
+  const ui = frame(el, { name: "attention_bench", title: "Attention bench", onTheme: () => paint() });
   let result = null, views = {}, shape = "";
-  const ui = frame(el, { name: "attention_bench", title: "Attention bench", badge: "", onTheme: () => paint() });
-  const initial = saved.read();
-  const large = () => { const { n, d = 1, dk, dv } = sizesOf(result); return Math.max(n, d, dk, dv) > 8; };
+  const scaleText = h("span", {}), stageBox = h("div", {});
 
   // Every change comes through here: computed first, and only what can be drawn is kept.
   const change = (patch) => {
-    const next = { ...saved.read(), ...patch }, why = problem(next) || (finite(attend(next)) ? "" : OVERFLOW);
-    if (why) return `${why}; the last drawing stays`;
-    saved.write(patch);
-    draw(attend(next));
-    return "";
+    const next = { ...saved.read(), ...patch }, why = refused(next);
+    if (!why) {
+      saved.write(patch);
+      draw(attend(next));
+    }
+    return why;
   };
   const apply = (patch) => ui.alert(change(patch));
-  const refresh = () => { // the kernel changed something
-    const next = saved.read(), why = problem(next) || (finite(attend(next)) ? "" : OVERFLOW);
-    ui.alert(why && `${why}; the last drawing stays`);
-    if (!why) draw(attend(next));
-  };
+  const edit = (id, r, c, v) =>
+    change({ [id]: saved.read()[id].map((row, i) => row.map((old, j) => (i === r && j === c ? v : old))) });
+  const presets = Object.entries(model.get("presets")).map(([key, { label, ...state }]) => ({ key, label, state }));
+  const switchTo = (mode) => apply(mode === "qkv" ? { mode, q: result.q, k: result.k, v: result.v }
+    : isMatrix(saved.read().x) ? { mode } : presets[0].state);
+  const controls = makeControls(ui, { saved, apply, switchTo });
+  const box = explainBox(ui, () => views, (t) => EXPLAIN[t.id](result, t.i, t.j));
+  const goals = GOALS.map(([key, label]) => h("li", { "data-goal": key }, label));
 
-  const explain = explainer({ id: "a", i: -1, j: -1 }, (target, pinned) => {
-    if (!views[target.id]) return;
-    const [lines, parts] = EXPLAIN[target.id](result, target.i, target.j);
-    text.replaceChildren(...lines.map((line) => h("span", {}, line)));
-    pin.hidden = !pinned;
-    for (const [id, view] of Object.entries(views)) {
-      const lit = parts.filter(([from]) => from === id).map(([, i, j]) => ({ i, j }));
-      view.light(lit, target.id === id ? target : null);
-    }
-    ui.say(lines.join(". "));
-  });
-  const text = h("div", { class: "lm-text" });
-  const pin = button("Pinned: release", () => explain.unpin(), { class: "lm-pin", hidden: true });
-  const explainBox = h("div", { class: "lm-explain" }, text, pin);
-
-  const alert = (message) => ui.alert(message);
-  const size = (key, label, min, unit) => slider({ label, min, max: 8, step: 1, alert, unit: (v) => `${v} ${unit}`,
-    onInput: (v) => apply(resize(memory, saved.read(), { [key]: v })) });
-  const sliders = { n: size("n", "n", 2, "tokens"), d: size("d", "d_model", 1, "numbers a token"),
-    dk: size("dk", "d_k", 1, "numbers a query and key"), dv: size("dv", "d_v", 1, "numbers a value") };
-  const heatSlider = slider({ label: "temperature τ", min: 0.1, max: 10, step: 0.1, alert,
-    unit: (v) => `temperature ${v}`, onInput: (v) => apply({ temperature: v }) });
-  const scale = toggle("scale by √d_k", (on) => apply({ scale: on }));
-  const causal = toggle("causal mask", (on) => apply({ causal: on }));
-  const mode = choice("Edit", [["x", "X and the weights"], ["qkv", "Q, K, V directly"]], (to) => apply(switched(to)));
-  const switched = (to) => {
-    const now = saved.read();
-    if (to === "qkv") return { mode: to, q: result.q, k: result.k, v: result.v };
-    return isMatrix(now.x) ? { mode: to } : { mode: to, ...presets.default };
-  };
-  const buttons = Object.entries(presets).filter(([key]) => key !== "default")
-    .map(([key, { label, ...state }]) => button(label, () => apply(state), { "data-preset": key }));
-  const reset = button("Reset", () => apply(initial), { class: "lm-reset" });
-  const goals = GOALS.map(([key, label]) => h("li", { "data-goal": key }, h("span", { class: "lm-mark" }), label));
-
-  const rebuild = () => {
-    const active = Object.entries(views).find(([, view]) => view.focused())?.[0];
-    const tokens = saved.read().tokens || [], editableIds = INPUTS[result.mode];
-    const ids = [...(result.mode === "x" ? INPUTS.x : []), "q", "k", "v", "s", "z", "a", "h", "o"];
-    views = Object.fromEntries(ids.map((id) => {
-      const [rows, cols] = labelsOf(id, result[id], tokens);
-      const editable = editableIds.includes(id);
-      return [id, matrixView({ id, name: NAMES[id], label: `${LABELS[id] || NAMES[id]}${editable ? ", editable" : ""}`,
-        rows, cols, editable, explain, alert, cell: rows.length <= 16 ? [8, 22] : undefined,
-        edit: (i, j, v) => change({ [id]: saved.read()[id].map((row, r) => row.map((old, c) => (r === i && c === j ? v : old))) }),
-        restore: () => paint() })];
-    }));
-    scaleText = h("span", {});
-    stageBox.replaceChildren(...stages(views, result.mode, scaleText));
-    const { a } = result;
-    explain.keep((t) => views[t.id] && t.i >= 0 && t.i < views[t.id].n && t.j < views[t.id].m, { id: "a", i: a.length - 1, j: a.length - 1 });
-    if (active) views[active]?.goTo(0, 0);
-  };
-  let scaleText;
-  const stageBox = h("div", { class: "lm-stages" });
-
-  const scalesOf = (paper) => {
-    const scales = {};
-    for (const id of Object.keys(views)) {
-      scales[id] = id === "a" ? unitScale() : id === "h" ? () => paper : signedScale(largest(result[id]), paper);
-    }
-    return scales;
-  };
   const paint = () => {
-    const scales = scalesOf(ui.paper);
     for (const [id, view] of Object.entries(views)) {
-      const dims = id === "h" ? "entropy" : `${view.n}×${view.m}`;
-      const limit = ["a", "h"].includes(id) ? "" : `, limit ${fmt(largest(result[id]))}`;
-      view.paint(result[id], scales[id], dims + limit);
+      const limit = id === "a" ? "" : `, limit ${fmt(largest(result[id]))}`;
+      view.paint(result[id], scaleOf(id, result[id], ui.paper), id === "h" ? "entropy" : `${view.n}×${view.m}${limit}`);
     }
-    explain.show();
+    box.explain.show();
     ui.drawn();
   };
   const draw = (next) => {
     result = next;
-    const sizes = sizesOf(result), now = JSON.stringify([sizes, result.mode, saved.read().tokens]);
-    if (now !== shape) rebuild();
-    shape = now;
-    for (const [key, control] of Object.entries(sliders)) {
-      control.el.hidden = sizes[key] === undefined || large();
-      if (sizes[key]) control.set(sizes[key]);
+    const now = saved.read(), { tokens } = now, needed = JSON.stringify([sizesOf(result), result.mode, tokens]);
+    if (needed !== shape) {
+      shape = needed;
+      views = makeViews(result, tokens, { explain: box.explain, alert: ui.alert, restore: () => paint(), edit });
+      stageBox.replaceChildren(...stages(views, result.mode, scaleText));
+      box.explain.keep(views, { id: "a", i: result.a.length - 1, j: result.a.length - 1 });
     }
-    heatSlider.set(result.temperature);
-    scale.set(result.scale);
-    causal.set(result.causal);
-    mode.set(result.mode);
-    mode.el.hidden = large();
-    scaleText.textContent = operatorTexts(result).scale;
+    controls.set(result);
+    scaleText.textContent = `${divisorText(result) && "÷ "}${divisorText(result)}${result.causal ? " + M" : ""} →`;
     GOALS.forEach(([, , reached], i) => { goals[i].dataset.done = reached(result) ? "1" : "0"; });
-    ui.badge(badgeOf(saved.read(), initial));
+    ui.badge(badgeOf(now, initial));
     paint();
   };
+  const blocks = () => [...(result.mode === "x" ? [INPUTS.x] : []), ["q", "k", "v"], ["s", "z", "a", "h", "o"]].map((ids) =>
+    ids.map((id) => {
+      const values = result[id], [rows, cols] = labelsOf(id, values, saved.read().tokens);
+      return { name: NAMES[id], rows, cols, values, scale: scaleOf(id, values, [255, 255, 255]) };
+    }));
 
-  ui.body.append(
-    h("div", { class: "lm-controls" }, ...Object.values(sliders).map((s) => s.el), heatSlider.el, scale.el, causal.el, mode.el),
-    group("Presets", reset, ...buttons), stageBox, explainBox, legend(),
+  ui.body.append(controls.el,
+    group("Presets", button("Reset", () => apply(initial)), ...presets.slice(1).map(({ key, label, state }) =>
+      button(label, () => apply(state), { "data-preset": key }))),
+    stageBox, box.el,
+    h("div", { class: "lm-legend" }, "−limit", bar("lm-signed"), "+limit (beside each name); weights 0", bar("lm-unit"), "1"),
     h("div", { class: "lm-goals" }, h("p", {}, "Goals"), h("ul", {}, ...goals)),
-    exits(ui, model, { name: "attention", state: () => linkable(saved.read()), csv: () => csvOf(blocks().flat()),
-      svg: () => svgOf("Attention", blocks()) }));
-  const blocks = () => {
-    const scales = scalesOf([255, 255, 255]), tokens = saved.read().tokens || [];
-    const one = (id) => { const [rows, cols] = labelsOf(id, result[id], tokens);
-      return { name: NAMES[id], rows, cols, values: result[id], scale: scales[id] }; };
-    return [...(result.mode === "x" ? [["x", "wq", "wk", "wv"]] : []), ["q", "k", "v"], ["s", "z", "a", "h", "o"]].map((ids) => ids.map(one));
-  };
-
-  const why = problem(initial);
-  if (why) throw new Error(why);
+    exits(ui, model, "attention", { state: () => linkable(saved.read()), blocks }));
   draw(attend(initial));
-  const linked = linkedState(model);
-  if (linked) ui.alert(change(linkable({ ...initial, ...linked })).replace("the last drawing", "the default"));
+  const linked = linkedState(model, ui.alert);
+  if (linked) apply(linkable({ ...initial, ...linked }));
   ui.ready();
   return () => { saved.destroy(); ui.destroy(); };
 };
@@ -289,11 +250,10 @@ const linkable = (state) =>
 
 const badgeOf = (now, initial) => {
   if (!now.computed_by) return "computed in your browser";
-  const same = now.mode === initial.mode && INPUTS[now.mode].every((id) => JSON.stringify(now[id]) === JSON.stringify(initial[id]));
+  const same = INPUTS[now.mode].every((id) => JSON.stringify(now[id]) === JSON.stringify(initial[id]));
   return same ? `Q, K, V from ${now.computed_by}; the rest in your browser` : "edited by you; computed in your browser";
 };
 
-const render = (context) => build(context);
-render.math = { attend, fmt, short, parseNumber, problem, pack, unpack, unitScale, signedScale, inkOn, luminance };
+render.math = { attend, problem, fmt, parseNumber, pack, unpack }; // for the tests
 
 export default { render };

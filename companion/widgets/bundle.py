@@ -17,6 +17,7 @@ HOST = "host"
 EXPORT = re.compile(r"^export default \{([^}]*)\};?\s*$", re.MULTILINE)
 # Every way to fetch another module: a statement, a re-export, a call.
 IMPORT = re.compile(r"^\s*import\b|\bimport\s*\(|^\s*export\b[^;\n]*\bfrom\b|\brequire\s*\(", re.MULTILINE)
+COMMENT = re.compile(r"(?:^|(?<=\s))// .*$")  # a text with a space, two slashes and a space is not allowed
 
 
 def widget_names() -> list[str]:
@@ -29,13 +30,13 @@ def widget_names() -> list[str]:
 
 
 def compact(source: str) -> str:
-    r"""Leave out lines that are only a comment, and indentation; everything else stays as it is written.
+    r"""Leave out comments of the kind ``// why``, and indentation; everything else stays as it is written.
 
     >>> compact("// why\nconst f = () => {\n  return 1; // one\n};\n")
-    'const f = () => {\nreturn 1; // one\n};'
+    'const f = () => {\nreturn 1;\n};'
     """
-    lines = (line.strip() for line in source.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+    lines = (COMMENT.sub("", line).strip() for line in source.splitlines())
+    return "\n".join(filter(None, lines))
 
 
 def read_script(name: str) -> str:
@@ -65,8 +66,13 @@ def check_script(name: str, source: str) -> None:
         found is None,
         f"{name}.js loads another module (line {line}); put the code into core.js or into {name}.js itself",
     )
-    odd = next((i for i, text in enumerate(source.splitlines(), 1) if text.count("`") % 2), 0)
-    require(not odd, f"{name}.js has a text in backquotes that spans lines (line {odd}); join shorter ones with +")
+    for number, text in enumerate(source.splitlines(), 1):
+        comment = COMMENT.search(text)
+        code = text[: comment.start()] if comment else text
+        require(
+            all(code.count(quote) % 2 == 0 for quote in '`"'),
+            f"{name}.js has a text that spans lines, or holds ' // ' (line {number}); join shorter ones with +",
+        )
 
 
 def module(name: str) -> str:

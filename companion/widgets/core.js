@@ -27,7 +27,7 @@ const short = (v) => {
 };
 // What a reader may type. A comma is refused: 1,5 and 1,500 cannot be told apart.
 const parseNumber = (text) => {
-  const plain = text.trim().replace("−", "-");
+  const plain = text.trim().replace("−", "-"); // a pasted minus sign
   return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) && Number.isFinite(Number(plain)) ? Number(plain) : null;
 };
 const refusal = (text) =>
@@ -73,7 +73,7 @@ const signedScale = (limit, paper) => (v) =>
 
 // ---- controls ------------------------------------------------------------------------------------------------------
 
-// A native range and its number box. `unit(v)` is what a screen reader says.
+// A native range and its number box; a screen reader says the value with its unit.
 const slider = ({ label, min, max, step, unit, onInput, alert }) => {
   const valid = (v) => v !== null && v >= min && v <= max && (step < 1 || Number.isInteger(v));
   const range = h("input", { type: "range", min, max, step, oninput: () => onInput(Number(range.value)) });
@@ -82,17 +82,14 @@ const slider = ({ label, min, max, step, unit, onInput, alert }) => {
   box.addEventListener("change", () => {
     const value = parseNumber(box.value);
     if (valid(value)) return onInput(value);
-    alert(`${label} must be ${step < 1 ? "a number" : "a whole number"} from ${min} to ${max}`);
+    alert(`${label} must be a ${step < 1 ? "" : "whole "}number from ${min} to ${max}`);
     box.value = current;
   });
-  const el = h("div", { class: "lm-slider" }, h("label", {}, h("span", {}, label), range), box);
   const set = (v) => {
-    current = v;
-    range.value = v;
-    range.setAttribute("aria-valuetext", unit(v));
-    box.value = v;
+    current = range.value = box.value = v;
+    range.setAttribute("aria-valuetext", `${v} ${unit}`);
   };
-  return { el, set };
+  return { el: h("div", { class: "lm-slider" }, h("label", {}, h("span", {}, label), range), box), set };
 };
 
 const toggle = (label, onInput) => {
@@ -100,9 +97,8 @@ const toggle = (label, onInput) => {
   return { el: h("label", { class: "lm-toggle" }, input, ` ${label}`), set: (on) => { input.checked = on; } };
 };
 
-let groups = 0; // radio buttons of one group share a name, which must be no other widget's
 const choice = (label, options, onInput) => {
-  const name = `lm-${Math.random().toString(36).slice(2)}-${groups++}`;
+  const name = `lm${Math.random()}`; // radio buttons of one group share a name, which must be no other widget's
   const inputs = options.map(([value]) => h("input", { type: "radio", name, value, onchange: () => onInput(value) }));
   const el = h("fieldset", { class: "lm-choice" }, h("legend", {}, label),
     ...options.map(([, text], i) => h("label", {}, inputs[i], ` ${text}`)));
@@ -110,6 +106,7 @@ const choice = (label, options, onInput) => {
 };
 
 const button = (text, onclick, attrs = {}) => h("button", { type: "button", ...attrs, onclick }, text);
+const bar = (kind) => h("span", { class: `lm-bar ${kind}` });
 const group = (label, ...children) =>
   h("div", { class: "lm-group", role: "group", "aria-label": label }, h("span", { class: "lm-name" }, label), ...children);
 
@@ -126,7 +123,7 @@ const paperOf = (node, dark) => {
 };
 
 // Empties `el`, draws the widget's frame into it, and watches the host's theme.
-const frame = (el, { name, title, badge, onTheme }) => {
+const frame = (el, { name, title, onTheme }) => {
   const root = el.classList.contains("lm-widget") ? el : el.appendChild(h("div", { class: "lm-widget" }));
   root.replaceChildren();
   root.dataset.widget = name;
@@ -134,14 +131,17 @@ const frame = (el, { name, title, badge, onTheme }) => {
   root.setAttribute("aria-label", title);
   const status = h("p", { class: "lm-sr", role: "status" });
   const alertBox = h("p", { class: "lm-alert", role: "alert" });
-  const badgeBox = h("span", { class: "lm-badge" }, badge);
+  const badgeBox = h("span", { class: "lm-badge" });
   const body = h("div", { class: "lm-body" });
   root.append(h("div", { class: "lm-head" }, h("strong", {}, title), badgeBox), body, alertBox, status);
 
   let timer = 0, revision = 0;
   const ui = { root, body, paper: [255, 255, 255], dark: false };
-  // Debounced: a screen reader hears where the reader stopped, not every tick on the way.
-  ui.say = (text) => { clearTimeout(timer); timer = setTimeout(() => { status.textContent = text; }, 500); };
+  // Debounced: a screen reader hears where the reader stopped, not every tick on the way; and only who is inside.
+  ui.say = (text) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => { if (root.contains(document.activeElement)) status.textContent = text; }, 500);
+  };
   ui.alert = (text) => { alertBox.textContent = text; };
   ui.badge = (text) => { if (badgeBox.textContent !== text) badgeBox.textContent = text; };
   ui.drawn = () => { root.dataset.rev = ++revision; };
@@ -151,15 +151,17 @@ const frame = (el, { name, title, badge, onTheme }) => {
     setTimeout(done, 300); // a hidden tab paints no frames
   };
   ui.readTheme = () => {
-    ui.dark = luminance(rgbOf(getComputedStyle(root).color)) > 0.4;
+    const ink = getComputedStyle(root).color;
+    ui.dark = luminance(rgbOf(ink)) > 0.4;
     ui.paper = paperOf(root, ui.dark);
     root.dataset.dark = ui.dark ? "1" : "0";
     root.style.setProperty("--lm-paper", css(ui.paper));
+    root.style.setProperty("--lm-ink", ink);
   };
   const themed = () => {
-    const before = `${ui.dark}${ui.paper}`;
+    const before = String(ui.paper);
     ui.readTheme();
-    if (before !== `${ui.dark}${ui.paper}`) onTheme();
+    if (before !== String(ui.paper)) onTheme();
   };
   const observer = new MutationObserver(() => requestAnimationFrame(themed));
   for (const node of [document.documentElement, document.body]) observer.observe(node, { attributes: true });
@@ -211,7 +213,7 @@ const csvOf = (blocks) => {
   return `matrix,row,column,value\n${lines.join("\n")}\n`;
 };
 
-const escapeXml = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+const escapeXml = (text) => text.replace(/[&<>\x22]/g, (c) => `&#${c.charCodeAt(0)};`);
 // Lines of matrices as a picture on white; each block has name, rows, cols, values and a scale.
 const svgOf = (title, lines) => {
   const W = 66, H = 24, out = [];
@@ -239,7 +241,7 @@ const svgOf = (title, lines) => {
     y += tall * H + 66;
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" ` +
-    `font-family="system-ui, sans-serif" font-size="12"><title>${escapeXml(title)}</title>` +
+    `font-family="sans-serif" font-size="12"><title>${escapeXml(title)}</title>` +
     `<rect width="100%" height="100%" fill="#fff"/>${out.join("")}</svg>`;
 };
 
@@ -253,33 +255,28 @@ const unpack = (text) => {
 };
 
 // Buttons: link (only where the host is a page with an address of its own), CSV, SVG.
-const exits = (ui, model, { name, state, csv, svg }) => {
-  const link = async () => {
-    const url = new URL(location.href);
-    url.hash = `${model.linkKey}-${pack(state())}`;
-    history.replaceState(null, "", url);
-    try {
-      await navigator.clipboard.writeText(url.href);
-      ui.note("Link copied; the address of this page has it too.");
-    } catch {
-      ui.note("The address of this page now restores this state.");
-    }
+const exits = (ui, model, name, { state, blocks }) => {
+  const link = () => {
+    history.replaceState(null, "", `#${model.linkKey}-${pack(state())}`);
+    navigator.clipboard?.writeText(location.href).catch(() => {}); // the address bar has it anyway
+    note.textContent = "The address of this page restores this state.";
+    ui.say(note.textContent);
   };
   const note = h("span", { class: "lm-note" });
-  ui.note = (text) => { note.textContent = text; ui.say(text); };
   return h("div", { class: "lm-exits" },
     model.linkKey ? button("Link to this state", link) : "",
-    button("CSV", () => download(`${name}.csv`, "text/csv", csv()), { "aria-label": "Save the numbers as CSV" }),
-    button("SVG", () => download(`${name}.svg`, "image/svg+xml", svg()), { "aria-label": "Save the picture as SVG" }), note);
+    button("Save CSV", () => download(`${name}.csv`, "text/csv", csvOf(blocks().flat()))),
+    button("Save SVG", () => download(`${name}.svg`, "image/svg+xml", svgOf(name, blocks()))), note);
 };
 
 // The state in the page's address, if it is one for this widget; null otherwise.
-const linkedState = (model) => {
+const linkedState = (model, alert) => {
   const prefix = `#${model.linkKey}-`;
   if (!model.linkKey || !location.hash.startsWith(prefix)) return null;
   try {
     return unpack(location.hash.slice(prefix.length));
   } catch {
-    return {}; // not ours, or cut short: the widget refuses it and says so
+    alert("The link to this state is damaged");
+    return null;
   }
 };

@@ -11,23 +11,41 @@ const walk = (key, ctrl, i, j, n, m) => {
 };
 
 // One target at a time: pinned, else under the pointer, else in focus. `draw(target, pinned)` shows it.
-const explainer = (first, draw) => {
-  let pinned = null, hover = null, focus = first;
-  const same = (a, b) => a && b && a.id === b.id && a.i === b.i && a.j === b.j;
+const explainer = (draw) => {
+  let pinned = null, hover = null, focus = null;
+  const same = (a, b) => a === b || (a && b && a.id === b.id && a.i === b.i && a.j === b.j);
   const show = () => draw(pinned || hover || focus, Boolean(pinned));
   return {
     show,
-    hover: (target) => { hover = target; show(); },
+    hover: (target) => { if (!same(target, hover)) { hover = target; show(); } },
     focus: (target) => { focus = target; hover = null; show(); },
     pin: (target) => { pinned = same(pinned, target) ? null : target; show(); },
-    unpin: () => { if (pinned) { pinned = null; show(); } },
-    // Sizes change: what no longer exists is forgotten.
-    keep: (exists, fallback) => {
-      if (pinned && !exists(pinned)) pinned = null;
+    unpin: () => { pinned = null; show(); },
+    // The matrices are new: what no longer exists is forgotten.
+    keep: (views, fallback) => {
+      const exists = (t) => t && views[t.id] && t.i < views[t.id].n && t.j < views[t.id].m;
       hover = null;
+      if (!exists(pinned)) pinned = null;
       if (!exists(focus)) focus = fallback;
     },
   };
+};
+
+// The sentence that says what made a cell, and the light on what it was made of. `describe(target)` gives the lines and
+// the parts, [matrix, i, j]; an undefined i or j means all.
+const explainBox = (ui, views, describe) => {
+  const text = h("div", { class: "lm-text" });
+  const release = button("Pinned: release", () => explain.unpin(), { class: "lm-pin" });
+  const explain = explainer((target, pinned) => {
+    const [lines, parts] = describe(target);
+    text.replaceChildren(...lines.map((line) => h("span", {}, line)));
+    release.hidden = !pinned;
+    for (const [id, view] of Object.entries(views())) {
+      view.light(parts.filter(([from]) => from === id).map(([, i, j]) => ({ i, j })), target.id === id ? target : null);
+    }
+    ui.say(lines.join(". "));
+  });
+  return { el: h("div", { class: "lm-explain" }, text, release), explain };
 };
 
 // W_Q as W with a small Q below.
@@ -51,14 +69,13 @@ const grid = (spec) => {
   const { id, name, rows, cols, editable, explain } = spec;
   const n = rows.length, m = cols.length;
   let at = [0, 0], editor = null;
-  const head = h("tr", { role: "row" }, h("td", { role: "presentation" }),
+  const head = h("tr", {}, h("td", { role: "presentation" }),
     ...cols.map((c) => h("th", { role: "columnheader", scope: "col" }, c)));
   const cells = rows.map((_, i) => cols.map((_, j) =>
     h("td", { role: "gridcell", tabindex: i + j ? "-1" : "0", "data-r": i, "data-c": j })));
   const headers = rows.map((r) => h("th", { role: "rowheader", scope: "row" }, r));
   const table = h("table", { role: "grid", "aria-label": spec.label, "aria-readonly": String(!editable) },
-    h("thead", { role: "rowgroup" }, head),
-    h("tbody", { role: "rowgroup" }, ...rows.map((_, i) => h("tr", { role: "row" }, headers[i], ...cells[i]))));
+    h("thead", {}, head), h("tbody", {}, ...rows.map((_, i) => h("tr", {}, headers[i], ...cells[i]))));
   const about = h("span", { class: "lm-about" });
   const el = h("div", { class: `lm-matrix${editable ? " lm-editable" : ""}`, "data-matrix": id },
     h("div", { class: "lm-title" }, nameNode(name), " ", about), h("div", { class: "lm-scroll" }, table));
@@ -153,8 +170,6 @@ const grid = (spec) => {
   let limit = null;
   return {
     el, n, m,
-    focused: () => el.contains(document.activeElement),
-    goTo,
     // Only what changed is written: a redraw of eleven 8x8 matrices fits into a frame.
     paint: (values, scale, note) => {
       if (limit !== note) about.textContent = limit = note;
@@ -229,8 +244,6 @@ const heat = (spec) => {
   pointed(canvas, id, explain, cellOf);
   return {
     el, n, m,
-    focused: () => document.activeElement === canvas,
-    goTo: (i, j) => { canvas.focus(); move(i, j); },
     paint: (next, scale, note) => {
       values = next;
       about.textContent = note;

@@ -1,0 +1,106 @@
+"""A page that holds nothing but widgets, and a handle that reads what a widget shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from companion.widgets.base import Widget
+from companion.widgets.bundle import bundle, stylesheet
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+PAGE = """<!doctype html>
+<html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>Widgets</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<style>body {{ margin: 0; padding: 8px; font-family: sans-serif; background: #fff; color: #222 }}
+[data-theme=dark] body {{ background: #121212; color: #ced6dd }}</style>
+<link rel="stylesheet" href="widgets.css"><script defer src="widgets.js"></script></head>
+<body><main><h1>Widgets</h1>{body}</main></body></html>
+"""
+
+
+class Figure:
+    """One widget on a page, ready to be driven."""
+
+    def __init__(self, page: Page, root: Locator, *, ready: bool = True) -> None:
+        self.page, self.root = page, root
+        if not ready:
+            return
+        root.scroll_into_view_if_needed()
+        root.and_(page.locator("[data-ready='1']")).wait_for()
+
+    @property
+    def rev(self) -> int:
+        return int(self.root.get_attribute("data-rev") or -1)
+
+    def matrix(self, name: str) -> Locator:
+        return self.root.locator(f"[data-matrix='{name}']")
+
+    def cell(self, name: str, row: int, column: int) -> Locator:
+        return self.matrix(name).locator(f"td[data-r='{row}'][data-c='{column}']")
+
+    def _rows(self, name: str, what: str) -> list[list[Any]]:
+        rows: list[list[Any]] = (
+            self.matrix(name)
+            .locator("tbody tr")
+            .evaluate_all(f"trs => trs.map(tr => [...tr.querySelectorAll('td')].map(td => {what}))")
+        )
+        return rows
+
+    def values(self, name: str) -> list[list[float]]:
+        return [[float(v) for v in row] for row in self._rows(name, "td.dataset.value")]
+
+    def texts(self, name: str) -> list[str]:
+        return [" ".join(row) for row in self._rows(name, "td.textContent")]
+
+    def explanation(self) -> str:
+        return self.root.locator(".lm-text").inner_text().split("\n")[0]
+
+    def alert(self) -> str:
+        return self.root.get_by_role("alert").inner_text()
+
+    def type(self, name: str, row: int, column: int, text: str) -> None:
+        """Put a number into a cell, by keyboard."""
+        self.cell(name, row, column).focus()
+        self.page.keyboard.press("F2")
+        self.page.keyboard.type(text)
+        self.page.keyboard.press("Enter")
+
+    def slide(self, label: str, value: float) -> None:
+        self.root.get_by_role("slider", name=label).fill(str(value))
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+
+@pytest.fixture
+def figures(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., list[Figure]]:
+    """A function that puts widgets on a page of their own and opens it."""
+
+    def show(widgets: Sequence[Widget], *, hash: str = "", ready: bool = True, **options: Any) -> list[Figure]:
+        body = "".join(widget._repr_html_() for widget in widgets)
+        theme = "dark" if options.get("dark") else "light"
+        (tmp_path / "index.html").write_text(PAGE.format(theme=theme, body=body), encoding="utf-8")
+        (tmp_path / "widgets.js").write_text(bundle(), encoding="utf-8")
+        (tmp_path / "widgets.css").write_text(stylesheet(), encoding="utf-8")
+        page = open_page(f"index.html{hash}", root=tmp_path, **options)
+        return [Figure(page, page.locator("[data-afm]").nth(i), ready=ready) for i in range(len(widgets))]
+
+    return show
+
+
+@pytest.fixture
+def chapter_figure(open_page: Callable[..., Page]) -> Callable[..., Figure]:
+    """A function that opens a page of the built book and gives its first widget of that name."""
+
+    def show(path: str, name: str, **options: Any) -> Figure:
+        page = open_page(path, **options)
+        return Figure(page, page.locator(f"[data-afm='{name}']").first)
+
+    return show
