@@ -31,7 +31,7 @@ def from_huggingface(model_or_folder: nn.Module | Path | str) -> BERT | GPT:
             name on the Hugging Face hub, such as ``"bert-base-uncased"`` or ``"gpt2"``, which is downloaded.
 
     Raises:
-        ValueError: another architecture, a setting that we do not have, or weights missing or left over (it says which).
+        ValueError: another architecture, an unknown setting, or weights missing or left over (it says which).
     """
     if isinstance(model_or_folder, nn.Module):
         config = getattr(model_or_folder, "config", None)
@@ -63,13 +63,17 @@ def to_huggingface(model: BERT | GPT) -> Any:
     family = FAMILIES[model_type]
     settings = config_to(config, model_type)
     their_class = getattr(transformers, family.architectures[0 if config.next_sentence else 1])
-    theirs = their_class(their_class.config_class(bos_token_id=None, eos_token_id=None, pad_token_id=None, **settings))
     parameter = next(model.parameters())
+    with torch.random.fork_rng(devices=[]):  # their random start is replaced below: it shall cost no random numbers
+        theirs = their_class(
+            their_class.config_class(bos_token_id=None, eos_token_id=None, pad_token_id=None, **settings)
+        )
+    theirs = theirs.to(parameter.device, parameter.dtype).eval()
     state, own = _taken_apart(theirs.state_dict(), model_type, tied=config.tied_head), model.state_dict()
     named = {their_name: own[name] for name, their_name in weight_names(config, model_type).items()}
     _require_same_names(named, state, model_type)
     theirs.load_state_dict(_put_together(named, theirs.state_dict(), model_type))
-    return theirs.to(parameter.device, parameter.dtype).eval()
+    return theirs
 
 
 def _assemble(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> BERT | GPT:
@@ -105,7 +109,9 @@ def _taken_apart(state: Mapping[str, Tensor], model_type: str, *, tied: bool) ->
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         if _BUFFERS.search(name):
             continue
-        name = "cls.predictions.decoder.bias" if name == "cls.predictions.bias" else name
+        if name == "cls.predictions.bias":  # the decoder's bias under a second name; without ties, a dead weight
+            plain.setdefault("cls.predictions.decoder.bias", tensor)
+            continue
         tensor = tensor.T if _TRANSPOSED.search(name) and model_type == "gpt2" else tensor
         fused = _FUSED.match(name)
         if fused:

@@ -188,7 +188,7 @@ def config_from(theirs: Mapping[str, Any], *, next_sentence: bool) -> Transforme
     embedding_dropout = theirs.get("embd_pdrop", values["dropout"])
     require(
         embedding_dropout == values["dropout"],
-        f"embd_pdrop={embedding_dropout} and resid_pdrop={values['dropout']} differ; we have one for both: set them equal",
+        f"embd_pdrop={embedding_dropout} and resid_pdrop={values['dropout']} differ; ours are one: set them equal",
     )
     fixed = {**family.fixed, "embed_scale": False}
     del fixed["scales_embedding"]
