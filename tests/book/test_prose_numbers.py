@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import prose_numbers as scan
@@ -47,25 +47,30 @@ def wrong_digits(number: Number, source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", pages(), ids=scan.page_name)
-def test_a_wrong_digit_is_noticed(page: Path, record_property: Callable[[str, object], None]) -> None:
+def test_a_wrong_digit_is_noticed(page: Path) -> None:
     """For every bound number: change one digit, by chance; if the result happens to be shown too, try another."""
     chance = random.Random(0)
     cells = scan.load(page)
     tried = accidents = 0
+
+    def missing(cells: Cells, cell: str) -> int:
+        found = scan.scan_cells(scan.page_name(page), cells)
+        return sum(one.by is None and one.cell == cell for one in found)
+
     for place, (name, source, shows) in enumerate(cells):
-        for number in [n for n in prose_numbers(source) if n.must_be_bound]:
+        before = missing(cells, name)
+        for number in [] if before else [n for n in prose_numbers(source) if n.must_be_bound]:
             candidates = list(wrong_digits(number, source))
             chance.shuffle(candidates)
             for changed in candidates:
                 tried += 1
                 mutated: Cells = [*cells[:place], (name, changed, shows), *cells[place + 1 :]]
-                found = scan.scan_cells(scan.page_name(page), mutated)
-                if any(one.by is None and one.cell == name for one in found):
+                if missing(mutated, name) > before:
                     break
                 accidents += 1
             else:
                 pytest.fail(f"{page.name}, cell {name}: no wrong digit in {number.text!r} is noticed")
-    record_property("accident_rate", accidents / max(tried, 1))
+    print(f"{page.name}: {accidents} of {tried} wrong digits made another number that is shown")
     assert accidents <= max(3, ACCIDENTS * tried), f"{accidents} of {tried} wrong digits passed"
 
 
