@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,24 @@ class Found:
         return f"{self.page}, {self.section!r}, cell {self.cell}: {self.number.text!r} in: {self.sentence}"
 
 
+# A page is scanned again for every digit that a test changes; what did not change is remembered.
+@cache
 def entries(path: Path, table: str) -> list[dict[str, Any]]:
     """The entries of a toml file of this name."""
     found: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8")).get(table, [])
     return found
+
+
+@cache
+def numbers_in(passage: str) -> tuple[Number, ...]:
+    """The numbers of a passage that must be bound."""
+    return tuple(number for number in prose_numbers(passage) if number.must_be_bound)
+
+
+@cache
+def headings(source: str) -> tuple[tuple[int, str], ...]:
+    """Where the headings of the first two levels stand in a cell, and what they say."""
+    return tuple((heading.start(), heading["title"]) for heading in HEADING.finditer(Blocks(source).text))
 
 
 def squeeze(text: str) -> str:
@@ -101,10 +116,10 @@ def sections(cells: list[tuple[str, str, list[Number]]]) -> list[Section]:
     for cell, source, shown in cells:
         found[-1].shown += shown
         start = 0
-        for heading in HEADING.finditer(Blocks(source).text):
-            found[-1].passages.append(Passage(cell, source[start : heading.start()], start))
-            found.append(Section(heading["title"]))
-            start = heading.start()
+        for at, title in headings(source):
+            found[-1].passages.append(Passage(cell, source[start:at], start))
+            found.append(Section(title))
+            start = at
         found[-1].passages.append(Passage(cell, source[start:], start))
     return found
 
@@ -131,13 +146,18 @@ def agrees(said: Number, shown: Number) -> bool:
 def errata_numbers(section: Section) -> dict[str, list[Number]]:
     """The printed and the correct numbers of the errata that a section names, by id."""
     text = " ".join([section.title, *(p.text for p in section.passages)])
-    named = {}
+    return {id: own for id, own in every_erratum().items() if re.search(rf"\b{id}\b|\berrata-{id.lower()}\b", text)}
+
+
+@cache
+def every_erratum() -> dict[str, list[Number]]:
+    """The printed and the correct numbers of every erratum, by id."""
+    found = {}
     for id, erratum in load_errata().items():
-        if re.search(rf"\b{id}\b|\b{erratum.anchor}\b", text):
-            values = [v for table in (erratum.printed_values, erratum.correct_values) for v in table.values()]
-            own = [_written(decimal) for value in values for decimal in numbers(value)]
-            named[id] = [*own, *prose_numbers(erratum.printed), *prose_numbers(erratum.correct)]
-    return named
+        values = [v for table in (erratum.printed_values, erratum.correct_values) for v in table.values()]
+        own = [_written(decimal) for value in values for decimal in numbers(value)]
+        found[id] = [*own, *prose_numbers(erratum.printed), *prose_numbers(erratum.correct)]
+    return found
 
 
 def _written(value: Decimal) -> Number:
@@ -175,11 +195,10 @@ def scan_cells(page: str, cells: list[tuple[str, str, list[Number]]]) -> list[Fo
     for section in sections(cells):
         errata = errata_numbers(section)
         for passage in section.passages:
-            for number in prose_numbers(passage.text):
-                if number.must_be_bound:
-                    by = bound_by(number, section.shown, errata)
-                    by = by or next((q.by for q in quotes if q.covers(number, passage.text)), None)
-                    found.append(Found(page, section.title, passage.cell, number, sentence(passage.text, number), by))
+            for number in numbers_in(passage.text):
+                by = bound_by(number, section.shown, errata)
+                by = by or next((quote.by for quote in quotes if quote.covers(number, passage.text)), None)
+                found.append(Found(page, section.title, passage.cell, number, sentence(passage.text, number), by))
     return found
 
 
