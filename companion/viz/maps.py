@@ -56,7 +56,7 @@ def attention_heatmap(
     require(len(rows) == T, f"one label a query: got {len(rows)} labels in rows for {T} queries")
     require(len(cols) == S, f"one label a key: got {len(cols)} labels in cols for {S} keys")
     if ax is None:
-        _, ax = plt.subplots(figsize=(1.8 + 0.62 * S, 1.5 + 0.5 * T), layout="constrained")
+        _, ax = plt.subplots(figsize=(3.0 + 0.6 * S, 1.9 + 0.5 * T), layout="constrained")
     image = ax.imshow(array, cmap=COLORS, vmin=0.0, vmax=1.0, aspect="auto")
     ax.set_xticks(range(S), cols, rotation=45 if max(map(len, cols)) > 3 else 0)
     ax.set_yticks(range(T), rows)
@@ -64,7 +64,7 @@ def attention_heatmap(
     if max(T, S) <= MAX_PRINTED if values is None else values:
         _print_values(ax, array, decimals)
     if colorbar:
-        ax.figure.colorbar(image, ax=ax, label="weight (each row sums to 1)")
+        ax.figure.colorbar(image, ax=ax, label="weight")
     return ax
 
 
@@ -112,7 +112,7 @@ def head_grid(
         ax.tick_params(labelsize="small")
         ax.set_xticks(range(S), keys, rotation=90)
         ax.label_outer()
-    figure.colorbar(grid[0, 0].images[0], ax=grid, label="weight (each row sums to 1)")
+    figure.colorbar(grid[0, 0].images[0], ax=grid, label="weight")
     figure.suptitle(title)
     return figure
 

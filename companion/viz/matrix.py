@@ -75,6 +75,20 @@ def side_by_side(*matrices: Matrix) -> Matrix:
     return Matrix([block for item in matrices for block in item._blocks])
 
 
+def numbers(values: Any, spec: str = ".4f") -> str:
+    """A few numbers in one line for ``print``, all with the same digits; minus zero as zero.
+
+    >>> numbers([0.5, -0.00001, 1])
+    '0.5000  0.0000  1.0000'
+    >>> numbers([0.00012, 3.0], ".1e")
+    '1.2e-04  3.0e+00'
+    """
+    array = _as_array(values)
+    require(array.shape[0] == 1, f"one line of numbers has one axis; got the shape {array.shape}; use matrix")
+    texts = [format(float(value), spec) for value in array[0]]
+    return "  ".join(text.removeprefix("-") if float(text) == 0 else text for text in texts)
+
+
 def _as_array(values: Any) -> NDArray[np.float64]:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()

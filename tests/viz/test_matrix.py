@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from companion.viz import matrix, side_by_side
+from companion.viz import matrix, numbers, side_by_side
 
 
 def test_whole_numbers_stand_without_decimals_and_align():
@@ -97,3 +97,10 @@ def test_decimals_are_bounded_and_nothing_side_by_side_is_an_error():
         matrix([1.5], decimals=-1)
     with pytest.raises(ValueError, match="got none"):
         side_by_side()
+
+
+def test_numbers_in_a_line_have_the_same_digits_even_when_whole():
+    assert numbers(torch.tensor([1.0, -0.0, 2.0])) == "1.0000  0.0000  2.0000"
+    assert numbers([3.7536e-19], ".2e") == "3.75e-19"
+    with pytest.raises(ValueError, match=r"got the shape \(2, 2\); use matrix"):
+        numbers([[1, 2], [3, 4]])
