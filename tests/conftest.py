@@ -18,9 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
+
+# The same examples on every machine, and no deadline: two workers may share two slow cores.
+settings.register_profile("book", deadline=None, derandomize=True, database=None)
+settings.load_profile("book")
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_MS = 20_000  # generous: two workers may share two cores

@@ -117,7 +117,7 @@ def by_their_names(ours, model_type: str, grads: dict[str, torch.Tensor]) -> dic
 @pytest.mark.parametrize("backend", ["formula", "fused"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("family", MAKE)
-def test_hidden_states_logits_and_gradients_agree(family, shape, backend, masked, record_property):
+def test_hidden_states_logits_and_gradients_agree(family, shape, backend, masked):
     theirs = MAKE[family](shape)
     ours = from_huggingface(theirs)
     for module in ours.modules():
@@ -131,8 +131,6 @@ def test_hidden_states_logits_and_gradients_agree(family, shape, backend, masked
     our_grads = by_their_names(ours, family, gradients(got, ours))
     assert their_grads.keys() == our_grads.keys() and all(g.any() for g in their_grads.values())
     worst_grad = max(float((their_grads[n] - our_grads[n]).abs().max()) for n in their_grads)
-    record_property("outputs", worst)
-    record_property("gradients", worst_grad)
     assert worst < 1e-10 and worst_grad < 1e-10
 
 
