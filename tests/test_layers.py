@@ -15,7 +15,7 @@ LAYERS = (
     {"nn", "data", "history", "viz"},
     {"models", "parallel"},
     {"training"},
-    {"widgets", "errata", "exercises", "cli"},
+    {"widgets", "errata", "exercises", "experiments", "cli"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 STRANGERS = {"data": {"nn"}, "viz": {"config"}}  # what DESIGN allows by rank but a part must not know

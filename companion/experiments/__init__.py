@@ -1,0 +1,1 @@
+"""The book's measurements: chapters run small versions, ``benchmarks/`` records the whole ones in ``book/results/``."""
