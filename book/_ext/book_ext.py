@@ -55,6 +55,13 @@ def drop_thebe(app: Sphinx, config: Any) -> None:
     app.registry.css_files[:] = [file for file in app.registry.css_files if "thebe" not in file[0]]
 
 
+def draw_cards_on_one_page(app: Sphinx) -> None:
+    """Let the one-page edition (builder singlehtml, for printing) draw what only the html builder was told to."""
+    handlers = app.registry.translation_handlers
+    if app.builder.name == "singlehtml":
+        handlers["singlehtml"] = handlers["html"] | handlers.get("singlehtml", {})
+
+
 def write_widgets(app: Sphinx) -> None:
     """Write the widgets' one script and style sheet; classic, since modules do not load from file://."""
     if app.builder.format != "html":
@@ -77,6 +84,12 @@ def load_what_is_used(app: Sphinx, pagename: str, templatename: str, context: di
     scripts[:] = [script for script in scripts if script.attributes.get("type") != WIDGET_STATE]
 
 
+def name_citations(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Call a work in the list of references a list item; the role that docutils writes is deprecated."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def drop_icon_script(app: Sphinx, exception: Exception | None) -> None:
     """Remove fontawesome.js, 1.5 MB that draw the icons a second time: the style sheet's fonts already do."""
     if exception or app.builder.format != "html":
@@ -92,7 +105,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
     app.add_directive("mermaid", Mermaid)
     app.connect("config-inited", drop_thebe)
+    app.connect("builder-inited", draw_cards_on_one_page)
     app.connect("builder-inited", write_widgets)
     app.connect("html-page-context", load_what_is_used, priority=900)
+    app.connect("html-page-context", name_citations)
     app.connect("build-finished", drop_icon_script)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
