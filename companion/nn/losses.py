@@ -115,7 +115,8 @@ def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: nn.Module, *, ch
         ),
     )
     chosen = labels != IGNORE
-    rows, targets = hidden[chosen], labels[chosen]  # (N, D) and (N)
+    rows = hidden[chosen]  # (N, D)
+    targets = labels[chosen]  # (N)
     parameters = tuple(p for p in head.parameters() if p.requires_grad)
     if not torch.is_grad_enabled():
         rows, parameters = rows.detach(), ()

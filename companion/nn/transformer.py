@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from companion.config import Activation, TransformerConfig, check_choice
 from companion.nn.attention import MultiHeadAttention, Position
-from companion.nn.checks import check_ids, check_length, check_padding, check_segments
+from companion.nn.checks import check_ids, check_length, check_padding, check_segments, check_tokens
 from companion.nn.dropout import Dropout
 from companion.nn.positional import build_position
 
@@ -81,6 +81,7 @@ class TransformerBlock(nn.Module):
     ) -> Tensor:
         """``x`` (B, T, D) to (B, T, D); the rest as in :class:`companion.MultiHeadAttention`."""
 
+        check_tokens("x", x, self.attention.d_model)
         if self.pre_norm:
             h = self.attention_norm(x)  # (B, T, D)
             x = x + self.dropout(self.attention(h, mask=mask, causal=causal, position=position))

@@ -1,4 +1,4 @@
-"""Every shape comment in companion/nn is true, and every one was seen."""
+"""Every shape comment in companion/nn and companion/models is true, and every one was seen."""
 
 from pathlib import Path
 
@@ -6,9 +6,13 @@ import torch
 from shape_comments import ShapeComments
 
 import companion
-from companion import MultiHeadAttention, attention, attention_weights, causal_mask
+from companion import BERT, GPT, TransformerClassifier, TransformerConfig, attention, attention_weights, causal_mask
+from companion.nn.attention import MultiHeadAttention
+from companion.nn.losses import chunked_cross_entropy
 
-FOLDER = Path(companion.__file__).parent / "nn"
+PACKAGE = Path(companion.__file__).parent
+B, T, V = 2, 5, 11
+IDS = torch.randint(0, V, (B, T), generator=torch.Generator().manual_seed(0))
 
 
 def run_attention() -> None:
@@ -19,8 +23,24 @@ def run_attention() -> None:
     MultiHeadAttention(12, 3)(torch.zeros(2, 5, 12), torch.zeros(2, 7, 12))
 
 
+def run_models() -> None:
+    padding = torch.ones(B, T, dtype=torch.bool)
+    for position in ("sinusoidal", "learned", "rope", "alibi", "none"):
+        for norm in ("pre", "post"):
+            config = TransformerConfig(
+                vocab_size=V, d_model=12, n_heads=3, d_ff=20, max_len=9, norm=norm, position=position, n_segments=2
+            )
+            BERT(config)(IDS, segments=torch.zeros_like(IDS), padding=padding)
+            GPT(config)(IDS)
+            TransformerClassifier(config, 4)(IDS, padding=padding)
+    chunked_cross_entropy(torch.zeros(B, T, 12), IDS, torch.nn.Linear(12, V))
+
+
 def test_every_shape_comment_is_true():
-    with ShapeComments(FOLDER) as comments:
-        run_attention()
-    assert comments.errors == []
-    assert comments.unvisited == []
+    for folder, runs in (("nn", (run_attention, run_models)), ("models", (run_models,))):
+        with ShapeComments(PACKAGE / folder) as comments:
+            for run in runs:
+                run()
+        assert comments.errors == []
+        assert comments.unvisited == []
+        assert comments.visited
