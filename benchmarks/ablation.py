@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py
 
-writes book/results/ablation.json, one cell (part, learning rate, seed) after the other. It goes on where it was
+writes book/results/ablation.json, one cell (part, number of blocks, learning rate, seed) after the other. It goes on where it was
 interrupted; move the file away to begin anew.
 """
 
@@ -20,10 +20,11 @@ from companion.experiments.results import Record
 RESULT = Path(__file__).resolve().parents[1] / "book" / "results" / "ablation.json"
 CONFIG = {
     "length": 32,
-    "steps": 300,
+    "steps": 400,
     "batch_size": 32,
     "peak_lr": 3e-3,
     "high_lr": 2e-2,
+    "deep_layers": 12,
     "test_words": 32_768,
     "test_seed": 1_000_003,
     "model": model_without("nothing", seed=0).config.to_dict(),
@@ -38,13 +39,16 @@ def main() -> None:
     texts = agreement_texts(
         CONFIG["test_words"] // CONFIG["length"], CONFIG["length"], generator=random.Random(CONFIG["test_seed"])
     )
-    cells = [(part, CONFIG["peak_lr"], seed) for seed in SEEDS for part in PARTS]
-    # Normalization shows its worth where training is hard: the same again with a higher rate.
-    cells += [(part, CONFIG["high_lr"], seed) for seed in SEEDS for part in ("nothing", "normalization")]
-    for part, rate, seed in tqdm(cells):
-        if record.has(part=part, rate=rate, seed=seed):
+    layers, rate = CONFIG["model"]["n_layers"], CONFIG["peak_lr"]
+    settings = [(part, layers, rate) for part in PARTS]
+    # Is normalization needed where training is harder, with a higher rate or in a deeper stack?
+    settings += [(part, layers, CONFIG["high_lr"]) for part in ("nothing", "normalization")]
+    settings += [(part, CONFIG["deep_layers"], rate) for part in ("nothing", "normalization")]
+    for seed, (part, layers, rate) in tqdm([(seed, setting) for seed in SEEDS for setting in settings]):
+        key = {"part": part, "layers": layers, "rate": rate, "seed": seed}
+        if record.has(**key):
             continue
-        model = model_without(part, seed=seed, max_len=CONFIG["length"])
+        model = model_without(part, seed=seed, max_len=CONFIG["length"], n_layers=layers)
         losses = train_on_agreement(
             model,
             steps=CONFIG["steps"],
@@ -58,7 +62,7 @@ def main() -> None:
         values = {"accuracy": score.accuracy, "loss": score.loss if finite else None, "verbs": score.verbs}
         values["parameters"] = sum(p.numel() for p in model.parameters())
         values["losses"] = [round(x, 4) if math.isfinite(x) else None for x in losses[9::10]]
-        record.add({"part": part, "rate": rate, "seed": seed}, values)
+        record.add(key, values)
 
 
 if __name__ == "__main__":
