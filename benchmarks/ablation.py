@@ -2,8 +2,8 @@
 
     python benchmarks/ablation.py
 
-writes book/results/ablation.json, one cell (part, number of blocks, learning rate, seed) after the other. It goes on where it was
-interrupted; move the file away to begin anew.
+writes book/results/ablation.json, one cell (part, number of blocks, learning rate, seed) after the other. It goes on
+where it was interrupted; move the file away to begin anew.
 """
 
 import math

@@ -120,7 +120,8 @@ def agreement_ids(words: str) -> Tensor:
     """
     for word in words.split():
         require(
-            word in _ID, f"{word!r} is not a word of this language; its words are in companion.data.agreement.VOCABULARY"
+            word in _ID,
+            f"{word!r} is not a word of this language; its words are in companion.data.agreement.VOCABULARY",
         )
     return torch.tensor([_ID[word] for word in words.split()])
 

@@ -121,11 +121,15 @@ def _judge(model: nn.Module, texts: AgreementTexts, rows: slice) -> tuple[Tensor
 
 
 class Silent(nn.Module):
-    """Adds nothing: stands in for a part that was removed.
+    """Adds nothing: stands in for a part of width ``d_model`` that was removed.
 
-    >>> Silent()(torch.ones(2), mask=None).tolist()
+    >>> Silent(2)(torch.ones(2), mask=None).tolist()
     [0.0, 0.0]
     """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.d_model = d_model
 
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         """Zeros in the shape of ``x``."""
@@ -171,9 +175,9 @@ def model_without(part: str, *, seed: int, max_len: int = 32, n_layers: int = 4,
         return model
     for block in _blocks(stack):
         if part == "attention":
-            block.attention = Silent()  # type: ignore[assignment]  # it stands where attention stood
+            block.attention = Silent(model.config.d_model)  # type: ignore[assignment]  # it stands where attention stood
         elif part == "feed-forward":
-            block.ffn = Silent()  # type: ignore[assignment]
+            block.ffn = Silent(model.config.d_model)  # type: ignore[assignment]
         elif part == "normalization":
             block.attention_norm = block.ffn_norm = nn.Identity()  # type: ignore[assignment]
     return model
