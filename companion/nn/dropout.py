@@ -34,7 +34,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     dropped = min(max(round(p * _LEVELS), 1), _LEVELS - 1)  # of 65,536 equally likely values
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - _LEVELS // 2
-    return (x * keep).mul_(_LEVELS / (_LEVELS - dropped))
+    return x * keep.to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
 
 
 class Dropout(nn.Module):
