@@ -23,7 +23,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-# Before torch is imported: on tensors of a few numbers, threads that wait for each other are all the cost (8x measured).
+# Before torch is imported: on tensors of a few numbers, waiting threads are all the cost (8x measured).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every machine, and no deadline: two workers may share two slow cores.
