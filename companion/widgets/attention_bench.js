@@ -1,8 +1,9 @@
+// uses: core cividis edit grid heat exits
 // W3, the attention bench: X -> Q, K, V -> QKᵀ -> Z -> A -> O, every input editable, every cell explained.
 
 const INPUTS = { x: ["x", "wq", "wk", "wv"], qkv: ["q", "k", "v"] };
 const NAMES = { x: "X", wq: "W_Q", wk: "W_K", wv: "W_V", q: "Q", k: "K", v: "V", s: "QKᵀ", z: "Z", a: "A", h: "H", o: "O" };
-const SHOWN = ["mode", "x", "wq", "wk", "wv", "q", "k", "v", "scale", "causal", "temperature"];
+const KEYS = ["mode", "x", "wq", "wk", "wv", "q", "k", "v", "scale", "causal", "temperature", "tokens", "computed_by"];
 
 // Z = QKᵀ / (√d_k τ) + M, A = softmax of each row of Z, O = A V; H is a row's entropy in bits.
 const softmax = (row) => {
@@ -17,8 +18,14 @@ const attend = (state) => {
   const s = matmul(q, transpose(k));
   const z = s.map((row, i) => row.map((score, j) => (causal && j > i ? -Infinity : score / divisor)));
   const a = z.map(softmax);
-  return { ...state, q, k, v, s, z, a, h: a.map((row) => [entropy(row)]), o: matmul(a, v) };
+  return { ...state, divisor, q, k, v, s, z, a, h: a.map((row) => [entropy(row)]), o: matmul(a, v) };
 };
+
+const sizesOf = (s) => s.mode === "x"
+  ? { n: s.x.length, d: s.x[0].length, dk: s.wq[0].length, dv: s.wv[0].length }
+  : { n: s.q.length, dk: s.q[0].length, dv: s.v[0].length };
+const shapesOf = ({ n, d, dk, dv }) =>
+  ({ x: [n, d], wq: [d, dk], wk: [d, dk], wv: [d, dv], q: [n, dk], k: [n, dk], v: [n, dv] });
 
 // Why a state cannot be drawn, or "". States come from the kernel and from links, so nothing is taken for granted.
 const isMatrix = (m) => Array.isArray(m) && m.length && m.every((row) => Array.isArray(row) && row.length &&
@@ -28,15 +35,13 @@ const problem = (state) => {
   if (!ids || typeof scale !== "boolean" || typeof causal !== "boolean" || !(t >= 0.1 && t <= 10)) return "This is no state of this figure";
   const bad = ids.find((id) => !isMatrix(state[id]));
   if (bad) return `${NAMES[bad]} must be a matrix of finite numbers`;
-  const rows = (id) => state[id].length, cols = (id) => state[id][0].length, [first, ...others] = ids;
-  const inner = mode === "x" ? cols("x") : rows("q"), [a, b] = mode === "x" ? ["wq", "wk"] : ["q", "k"];
-  if (rows(first) < 2 || rows(first) > 16 || cols(a) !== cols(b) || others.some((id) => rows(id) !== inner)) {
+  const size = sizesOf(state), shapes = shapesOf(size), [rows, cols] = [(id) => state[id].length, (id) => state[id][0].length];
+  if (size.n < 2 || size.n > 16 || ids.some((id) => rows(id) !== shapes[id][0] || cols(id) !== shapes[id][1])) {
     return `The shapes do not fit: ${ids.map((id) => `${NAMES[id]} ${rows(id)}×${cols(id)}`).join(", ")}`;
   }
   const r = attend(state);
   return [r.q, r.k, r.v, r.s, r.a, r.o].every(allFinite) ? "" : "With this number the result is too large to compute";
 };
-const refused = (state) => { const why = problem(state); return why && `${why}; the last drawing stays`; };
 
 // ---- what made a cell ----------------------------------------------------------------------------------------------
 
@@ -44,9 +49,9 @@ const divisorText = ({ scale, temperature, q }) =>
   [scale ? `√${q[0].length}` : "", temperature === 1 ? "" : short(temperature)].filter(Boolean).join("×");
 
 const scoreLine = (r, i, j) => {
-  const by = divisorText(r), scaled = r.s[i][j] / ((r.scale ? Math.sqrt(r.q[0].length) : 1) * r.temperature);
+  const by = divisorText(r);
   return `q${i + 1}·k${j + 1} = ${spellSum(r.q[i], r.k[j])} = ${fmt(r.s[i][j])}` +
-    (by ? `; /${by.includes("×") ? `(${by})` : by} = ${fmt(scaled)}` : "") +
+    (by ? `; /${by.includes("×") ? `(${by})` : by} = ${fmt(r.s[i][j] / r.divisor)}` : "") +
     (r.z[i][j] === -Infinity ? "; masked: -∞" : "") + `; softmax ${fmt(r.a[i][j])}`;
 };
 const softmaxLine = (r, i, j) => {
@@ -68,10 +73,10 @@ for (const [id, weight] of [["q", "wq"], ["k", "wk"], ["v", "wv"]]) {
     ? [[`${id}${i + 1}[${j + 1}] = ${fmt(r[id][i][j])}${r[id][0].length > 16 ? "" : ": type a number"}`], []]
     : [[`${id}${i + 1}[${j + 1}] = row ${i + 1} of X · column ${j + 1} of ${NAMES[weight]} = ` +
       `${spellSum(r.x[i], column(r[weight], j))} = ${fmt(r[id][i][j])}`], [["x", i], [weight, undefined, j]]];
-  EXPLAIN[weight] = (r, i, j) => [[`${NAMES[weight]}[${i + 1},${j + 1}] = ${fmt(r[weight][i][j])}: type a number. ` +
-    `It makes column ${j + 1} of ${NAMES[id]}`], [[id, undefined, j], ["x", undefined, i]]];
+  EXPLAIN[weight] = (r, i, j) => [[`${NAMES[weight]}[${i + 1},${j + 1}] = ${fmt(r[weight][i][j])}: type a number`,
+    `it makes column ${j + 1} of ${NAMES[id]}`], [[id, undefined, j], ["x", undefined, i]]];
 }
-EXPLAIN.x = (r, i, j) => [[`x${i + 1}[${j + 1}] = ${fmt(r.x[i][j])}: type a number. It makes row ${i + 1} of Q, K and V`],
+EXPLAIN.x = (r, i, j) => [[`x${i + 1}[${j + 1}] = ${fmt(r.x[i][j])}: type a number`, `it makes row ${i + 1} of Q, K and V`],
   [["q", i], ["k", i], ["v", i]]];
 
 // ---- goals that test themselves ------------------------------------------------------------------------------------
@@ -82,7 +87,7 @@ const GOALS = [
     (r) => r.a.length > 2 && !r.causal && r.a[2][0] < 0.01],
   ["uniform", "Make token 2 look at all tokens alike, but not token 1, without the mask",
     (r) => !r.causal && Math.log2(r.a.length) - r.h[1][0] < 1e-6 && Math.log2(r.a.length) - r.h[0][0] > 0.01],
-  ["copy", "Make the output of token 1 the value of token 2, within 0.01, where their values differ",
+  ["copy", "Make the output of token 1 the value of token 2, within 0.01, though their values differ",
     (r) => near(r.o[0], r.v[1], 0.01) && !near(r.v[0], r.v[1], 0.1)],
 ];
 
@@ -96,12 +101,8 @@ const resized = (memory, id, matrix, n, m) => {
   matrix.forEach((row, i) => row.forEach((v, j) => { kept[`${i},${j}`] = v; }));
   return Array.from({ length: n }, (_, i) => Array.from({ length: m }, (_, j) => kept[`${i},${j}`] ?? seedValue(i, j)));
 };
-const sizesOf = (s) => s.mode === "x"
-  ? { n: s.x.length, d: s.x[0].length, dk: s.wq[0].length, dv: s.wv[0].length }
-  : { n: s.q.length, dk: s.q[0].length, dv: s.v[0].length };
 const resize = (memory, state, change) => {
-  const { n, d, dk, dv } = { ...sizesOf(state), ...change };
-  const shapes = { x: [n, d], wq: [d, dk], wk: [d, dk], wv: [d, dv], q: [n, dk], k: [n, dk], v: [n, dv] };
+  const shapes = shapesOf({ ...sizesOf(state), ...change });
   return Object.fromEntries(INPUTS[state.mode].map((id) => [id, resized(memory, id, state[id], ...shapes[id])]));
 };
 
@@ -120,16 +121,16 @@ const LABELS = { s: "scores", z: "scaled scores", a: "weights", h: "entropy", o:
 const stages = (views, mode, scaleText) => {
   const op = (text, label) => h("div", { class: "lm-op" }, h("span", {}, text), label ? h("small", {}, label) : "");
   const step = (...parts) => h("div", { class: "lm-step" }, ...parts);
+  const elements = (...ids) => ids.map((id) => views[id].el);
   const blank = h("div", { class: "lm-hint" }, "Type into any outlined cell.");
-  const inputs = mode === "x" ? [blank, ...["wq", "wk", "wv", "x", "q", "k", "v"].map((id) => views[id].el)]
-    : ["q", "k", "v"].map((id) => views[id].el);
   const title = (number, text) => h("p", { class: "lm-stage" }, h("span", {}, number), text);
   return [
     title("1", mode === "x" ? "Project: what a token asks (Q), offers (K) and carries (V)" : "Queries, keys and values"),
-    h("div", { class: `lm-frame ${mode === "x" ? "lm-falk" : "lm-flow"}` }, ...inputs),
+    h("div", { class: `lm-frame ${mode === "x" ? "lm-falk" : "lm-flow"}` },
+      ...(mode === "x" ? [blank, ...elements("wq", "wk", "wv", "x")] : []), ...elements("q", "k", "v")),
     title("2", "Compare, weigh and mix"),
     h("div", { class: "lm-frame lm-flow" }, views.s.el, step(op(scaleText), views.z.el),
-      step(op("softmax →", "each row"), h("div", { class: "lm-pair" }, views.a.el, views.h.el)), step(op("· V →"), views.o.el)),
+      step(op("softmax →", "each row"), h("div", { class: "lm-pair" }, ...elements("a", "h"))), step(op("· V →"), views.o.el)),
   ];
 };
 
@@ -138,17 +139,17 @@ const makeViews = (result, tokens, on) => {
   return Object.fromEntries(ids.map((id) => {
     const [rows, cols] = labelsOf(id, result[id], tokens), editable = INPUTS[result.mode].includes(id);
     const label = `${NAMES[id]}, ${LABELS[id] || (editable ? "editable" : "computed")}`;
-    return [id, matrixView({ id, name: NAMES[id], label, rows, cols, editable, cell: [8, 22], ...on,
+    return [id, matrixView({ id, name: NAMES[id], label, rows, cols, cell: [8, 22], ...on, editable: () => editable,
       edit: (i, j, v) => on.edit(id, i, j, v) })];
   }));
 };
 const scaleOf = (id, values, paper) =>
   id === "a" ? unitScale() : id === "h" ? () => paper : signedScale(largest(values), paper);
 
-const makeControls = (ui, { saved, apply, switchTo }) => {
+const makeControls = ({ ui, read, apply }, switchTo) => {
   const memory = {};
   const size = (key, label, min, unit) => slider({ label, min, max: 8, step: 1, alert: ui.alert, unit,
-    onInput: (v) => apply(resize(memory, saved.read(), { [key]: v })) });
+    onInput: (v) => apply(resize(memory, read(), { [key]: v })) });
   const sizes = { n: size("n", "n", 2, "tokens"), d: size("d", "d_model", 1, "numbers a token"),
     dk: size("dk", "d_k", 1, "numbers a query and key"), dv: size("dv", "d_v", 1, "numbers a value") };
   const others = {
@@ -171,33 +172,17 @@ const makeControls = (ui, { saved, apply, switchTo }) => {
 };
 
 const render = ({ model, el }) => {
-  const saved = store(model, [...SHOWN, "tokens", "computed_by"], () => {
-    const next = saved.read(), why = refused(next); // the kernel changed something
-    ui.alert(why);
-    if (!why) draw(attend(next));
-  });
-  const initial = saved.read(), wrong = problem(initial);
-  if (wrong) throw new Error(wrong);
-  const ui = frame(el, { name: "attention_bench", title: "Attention bench", onTheme: () => paint() });
   let result = null, views = {}, shape = "";
+  const here = session({ model, el }, { name: "attention_bench", title: "Attention bench", keys: KEYS, problem,
+    draw: (state) => draw(state), paint: () => paint() });
+  const { ui, initial, read, change, apply } = here;
   const scaleText = h("span", {}), stageBox = h("div", {});
-
-  // Every change comes through here: computed first, and only what can be drawn is kept.
-  const change = (patch) => {
-    const next = { ...saved.read(), ...patch }, why = refused(next);
-    if (!why) {
-      saved.write(patch);
-      draw(attend(next));
-    }
-    return why;
-  };
-  const apply = (patch) => ui.alert(change(patch));
   const edit = (id, r, c, v) =>
-    change({ [id]: saved.read()[id].map((row, i) => row.map((old, j) => (i === r && j === c ? v : old))) });
+    change({ [id]: result[id].map((row, i) => row.map((old, j) => (i === r && j === c ? v : old))) });
   const presets = Object.entries(model.get("presets")).map(([key, { label, ...state }]) => ({ key, label, state }));
   const switchTo = (mode) => apply(mode === "qkv" ? { mode, q: result.q, k: result.k, v: result.v }
-    : isMatrix(saved.read().x) ? { mode } : presets[0].state);
-  const controls = makeControls(ui, { saved, apply, switchTo });
+    : isMatrix(read().x) ? { mode } : presets[0].state);
+  const controls = makeControls(here, switchTo);
   const box = explainBox(ui, () => views, (t) => EXPLAIN[t.id](result, t.i, t.j));
   const goals = GOALS.map(([key, label]) => h("li", { "data-goal": key }, label));
 
@@ -209,24 +194,24 @@ const render = ({ model, el }) => {
     box.explain.show();
     ui.drawn();
   };
-  const draw = (next) => {
-    result = next;
-    const now = saved.read(), { tokens } = now, needed = JSON.stringify([sizesOf(result), result.mode, tokens]);
+  const draw = (state) => {
+    result = attend(state);
+    const { tokens } = state, needed = JSON.stringify([sizesOf(result), result.mode, tokens]);
     if (needed !== shape) {
       shape = needed;
-      views = makeViews(result, tokens, { explain: box.explain, alert: ui.alert, restore: () => paint(), edit });
+      views = makeViews(result, tokens, { explain: box.explain, alert: ui.alert, restore: () => paint(), edit, editor: cellEditor });
       stageBox.replaceChildren(...stages(views, result.mode, scaleText));
       box.explain.keep(views, { id: "a", i: result.a.length - 1, j: result.a.length - 1 });
     }
     controls.set(result);
     scaleText.textContent = `${divisorText(result) && "÷ "}${divisorText(result)}${result.causal ? " + M" : ""} →`;
     GOALS.forEach(([, , reached], i) => { goals[i].dataset.done = reached(result) ? "1" : "0"; });
-    ui.badge(badgeOf(now, initial));
+    ui.badge(badgeOf(state, initial));
     paint();
   };
   const blocks = () => [...(result.mode === "x" ? [INPUTS.x] : []), ["q", "k", "v"], ["s", "z", "a", "h", "o"]].map((ids) =>
     ids.map((id) => {
-      const values = result[id], [rows, cols] = labelsOf(id, values, saved.read().tokens);
+      const values = result[id], [rows, cols] = labelsOf(id, values, result.tokens);
       return { name: NAMES[id], rows, cols, values, scale: scaleOf(id, values, [255, 255, 255]) };
     }));
 
@@ -234,14 +219,11 @@ const render = ({ model, el }) => {
     group("Presets", button("Reset", () => apply(initial)), ...presets.slice(1).map(({ key, label, state }) =>
       button(label, () => apply(state), { "data-preset": key }))),
     stageBox, box.el,
-    h("div", { class: "lm-legend" }, "−limit", bar("lm-signed"), "+limit (beside each name); weights 0", bar("lm-unit"), "1"),
+    h("div", { class: "lm-legend" }, "−limit", bar("lm-signed"), "+limit, weights 0", bar("lm-unit"), "1"),
     h("div", { class: "lm-goals" }, h("p", {}, "Goals"), h("ul", {}, ...goals)),
-    exits(ui, model, "attention", { state: () => linkable(saved.read()), blocks }));
-  draw(attend(initial));
-  const linked = linkedState(model, ui.alert);
-  if (linked) apply(linkable({ ...initial, ...linked }));
-  ui.ready();
-  return () => { saved.destroy(); ui.destroy(); };
+    exits(ui, model, "attention", { state: () => linkable(read()), blocks }));
+  here.begin(() => followLink(model, KEYS, here));
+  return here.destroy;
 };
 
 // What a link carries: the switches and the matrices of the mode in use.
@@ -251,7 +233,7 @@ const linkable = (state) =>
 const badgeOf = (now, initial) => {
   if (!now.computed_by) return "computed in your browser";
   const same = INPUTS[now.mode].every((id) => JSON.stringify(now[id]) === JSON.stringify(initial[id]));
-  return same ? `Q, K, V from ${now.computed_by}; the rest in your browser` : "edited by you; computed in your browser";
+  return same ? `Q, K, V from ${now.computed_by}; the rest in your browser` : "edited by you, computed in your browser";
 };
 
 render.math = { attend, problem, fmt, parseNumber, pack, unpack }; // for the tests

@@ -1,8 +1,8 @@
 """The scripts and the style sheet of the interactive figures, as text: for a kernel, and for the static page.
 
-A widget's script is ``core.js`` and ``grid.js``, which all share, followed by its own file. It imports nothing, so the
-same text is an ES module for anywidget and, with its export turned into an entry of a table, part of one classic
-script for pages that are opened from a folder, where modules do not load.
+A widget's script is the shared ones that its first line names (``// uses: core grid``), followed by its own file. It
+imports nothing, so the same text is an ES module for anywidget and, with its export turned into an entry of a table,
+part of one classic script for pages that are opened from a folder, where modules do not load.
 """
 
 import re
@@ -12,11 +12,13 @@ from pathlib import Path
 from companion.errors import require
 
 HERE = Path(__file__).parent
-SHARED = ("core", "grid")
+SHARED = ("core", "cividis", "edit", "grid", "heat", "chart", "exits")  # in the order in which they must stand
 HOST = "host"
+USES = re.compile(r"// uses: ([a-z ]+)\n")
 EXPORT = re.compile(r"^export default \{([^}]*)\};?\s*$", re.MULTILINE)
 # Every way to fetch another module: a statement, a re-export, a call.
 IMPORT = re.compile(r"^\s*import\b|\bimport\s*\(|^\s*export\b[^;\n]*\bfrom\b|\brequire\s*\(", re.MULTILINE)
+LINE_END = re.compile(r"([,;({\[])\n(?!export)")  # never needed, but the export stands on a line of its own
 COMMENT = re.compile(r"(?:^|(?<=\s))// .*$")  # a text with a space, two slashes and a space is not allowed
 
 
@@ -30,13 +32,13 @@ def widget_names() -> list[str]:
 
 
 def compact(source: str) -> str:
-    r"""Leave out comments of the kind ``// why``, and indentation; everything else stays as it is written.
+    r"""Leave out comments of the kind ``// why``, indentation, and line ends after a comma, a semicolon or a bracket.
 
     >>> compact("// why\nconst f = () => {\n  return 1; // one\n};\n")
-    'const f = () => {\nreturn 1;\n};'
+    'const f = () => {return 1;};'
     """
     lines = (COMMENT.sub("", line).strip() for line in source.splitlines())
-    return "\n".join(filter(None, lines))
+    return LINE_END.sub(r"\1", "\n".join(filter(None, lines)))
 
 
 def read_script(name: str) -> str:
@@ -75,9 +77,28 @@ def check_script(name: str, source: str) -> None:
         )
 
 
+def shared_by(names: Iterable[str]) -> list[str]:
+    """The shared scripts that these widgets use.
+
+    Raises:
+        ValueError: a widget does not say which it uses, or names one that there is not.
+    """
+    used: set[str] = set()
+    for name in names:
+        read_script(name)  # there is such a widget
+        found = USES.match((HERE / f"{name}.js").read_text(encoding="utf-8"))
+        wanted = found[1].split() if found else []
+        require(
+            bool(wanted) and set(wanted) <= set(SHARED),
+            f"{name}.js must begin with `// uses: ` and some of {list(SHARED)}; got {wanted}",
+        )
+        used.update(wanted)
+    return [name for name in SHARED if name in used]
+
+
 def module(name: str) -> str:
     """One widget as an ES module without imports, ending in ``export default { render };``."""
-    return "\n".join([*map(read_script, SHARED), read_script(name)])
+    return "\n".join([*map(read_script, shared_by([name])), read_script(name)])
 
 
 def bundle(names: Iterable[str] | None = None) -> str:
@@ -88,8 +109,10 @@ def bundle(names: Iterable[str] | None = None) -> str:
     Raises:
         ValueError: a widget does not exist, loads another module, or does not end in ``export default { render };``.
     """
-    parts = ["(() => {", '"use strict";', *map(read_script, SHARED), "const modules = window.lmWidgets = {};"]
-    for name in sorted(set(widget_names() if names is None else names)):
+    chosen = sorted(set(widget_names() if names is None else names))
+    shared = map(read_script, shared_by(chosen))
+    parts = ["(() => {", '"use strict";', *shared, "const modules = window.lmWidgets = {};"]
+    for name in chosen:
         body, count = EXPORT.subn(r"return {\1};", read_script(name))
         require(count == 1, f"{name}.js must end in one line `export default {{ render }};`; found {count} such lines")
         parts.append(f"modules.{name} = (() => {{\n{body}\n}})();")

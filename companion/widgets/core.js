@@ -1,6 +1,6 @@
-// What every widget shares: elements, numbers, colors, controls, the frame around a figure, and ways out (CSV, SVG,
-// link). Concatenated in front of each widget's own module: nothing is imported at run time, so that the same text is
-// an anywidget module in JupyterLab and Colab and part of a classic script in the static page.
+// What every widget shares: elements, numbers, colors, controls, the frame around a figure, its state. Concatenated in
+// front of each widget's own module: nothing is imported at run time, so that the same text is an anywidget module in
+// JupyterLab and Colab and part of a classic script in the static page.
 
 const h = (tag, attrs = {}, ...children) => {
   const node = document.createElement(tag);
@@ -49,12 +49,12 @@ const spellSum = (a, b) => {
   return a.length > 8 ? `${terms} + … (${a.length - 6} smaller)` : terms;
 };
 
+// Text that goes into a picture.
+const escapeXml = (text) => text.replace(/[&<>\x22]/g, (c) => `&#${c.charCodeAt(0)};`);
+
 // ---- colors --------------------------------------------------------------------------------------------------------
 
 const hex = (text) => text.match(/../g).map((pair) => parseInt(pair, 16));
-// matplotlib's cividis at 13 points, for values between 0 and 1.
-const CIVIDIS = "00224e0031702a3f6d434e6c575d6d6a6c717d7c78918b78a59c74bcae6cd2c060e9d34efee838"
-  .match(/.{6}/g).map(hex);
 const NEGATIVE = hex("8073ac"), POSITIVE = hex("e08214");
 const mix = (a, b, t) => a.map((v, i) => Math.round(v + (b[i] - v) * t));
 const css = (rgb) => `rgb(${rgb.join(",")})`;
@@ -64,29 +64,25 @@ const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.072
 const inkOn = (rgb) => (luminance(rgb) > 0.179 ? "#000" : "#fff");
 
 // A scale turns a value into a color. `paper` is what lies under the figure, so that zero is no color at all.
-const unitScale = () => (v) => {
-  const at = Math.min(1, Math.max(0, v)) * (CIVIDIS.length - 1), low = Math.min(Math.floor(at), CIVIDIS.length - 2);
-  return mix(CIVIDIS[low], CIVIDIS[low + 1], at - low);
-};
 const signedScale = (limit, paper) => (v) =>
   Number.isFinite(v) && limit ? mix(paper, v < 0 ? NEGATIVE : POSITIVE, Math.min(1, Math.abs(v) / limit)) : paper;
 
 // ---- controls ------------------------------------------------------------------------------------------------------
 
-// A native range and its number box; a screen reader says the value with its unit.
-const slider = ({ label, min, max, step, unit, onInput, alert }) => {
-  const valid = (v) => v !== null && v >= min && v <= max && (step < 1 || Number.isInteger(v));
-  const range = h("input", { type: "range", min, max, step, oninput: () => onInput(Number(range.value)) });
-  const box = h("input", { type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number` });
+// A native range and its number box; a screen reader says the value with its unit. The range may have another measure
+// than the number, say its exponent: `bounds` of the range, `to` it and `from` it.
+const slider = ({ label, min, max, step, unit, onInput, alert, bounds, to = (v) => v, from = Number }) => {
+  const range = h("input", { type: "range", min, max, step, ...bounds, oninput: () => onInput(from(range.value)) });
   let current = min;
-  box.addEventListener("change", () => {
+  const box = h("input", { type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number`, onchange: () => {
     const value = parseNumber(box.value);
-    if (valid(value)) return onInput(value);
-    alert(`${label} must be a ${step < 1 ? "" : "whole "}number from ${min} to ${max}`);
+    if (value !== null && value >= min && value <= max && (step < 1 || (value - min) % step === 0)) return onInput(value);
+    alert(`${label} must be ${["a", "a whole", "an even"][Math.floor(step)]} number from ${min} to ${max}`);
     box.value = current;
-  });
+  } });
   const set = (v) => {
-    current = range.value = box.value = v;
+    current = box.value = v;
+    range.value = to(v);
     range.setAttribute("aria-valuetext", `${v} ${unit}`);
   };
   return { el: h("div", { class: "lm-slider" }, h("label", {}, h("span", {}, label), range), box), set };
@@ -145,11 +141,6 @@ const frame = (el, { name, title, onTheme }) => {
   ui.alert = (text) => { alertBox.textContent = text; };
   ui.badge = (text) => { if (badgeBox.textContent !== text) badgeBox.textContent = text; };
   ui.drawn = () => { root.dataset.rev = ++revision; };
-  ui.ready = () => {
-    const done = () => { root.dataset.ready = "1"; };
-    requestAnimationFrame(() => requestAnimationFrame(done));
-    setTimeout(done, 300); // a hidden tab paints no frames
-  };
   ui.readTheme = () => {
     const ink = getComputedStyle(root).color;
     ui.dark = luminance(rgbOf(ink)) > 0.4;
@@ -172,111 +163,44 @@ const frame = (el, { name, title, onTheme }) => {
   return ui;
 };
 
-// The part of the model that a widget reads and writes. `own` is true while the widget itself writes, so that it draws
-// once, and not again for the echo.
-const store = (model, keys, onChange) => {
-  let own = false, queued = false;
-  const changed = () => {
+// A widget's state: the `keys` of the model. A state that `problem` refuses is not drawn, and the last drawing stays.
+const session = ({ model, el }, { name, title, keys, problem, draw, paint }) => {
+  const read = () => Object.fromEntries(keys.map((key) => [key, model.get(key)]));
+  const initial = read(), wrong = problem(initial);
+  if (wrong) throw new Error(wrong);
+  const ui = frame(el, { name, title, onTheme: () => paint() });
+  const refused = (state) => { const why = problem(state); return why && `${why}; the last drawing stays`; };
+  let own = false, queued = false; // own: the widget writes, so it needs no echo
+  const heard = () => {
     if (own || queued) return;
     queued = true; // a kernel sends several values at once: draw them together
-    queueMicrotask(() => { queued = false; onChange(); });
+    queueMicrotask(() => {
+      queued = false;
+      const why = refused(read());
+      ui.alert(why);
+      if (!why) draw(read());
+    });
   };
-  keys.forEach((key) => model.on(`change:${key}`, changed));
-  return {
-    read: () => Object.fromEntries(keys.map((key) => [key, model.get(key)])),
-    write: (patch) => {
-      own = true;
-      for (const [key, value] of Object.entries(patch)) model.set(key, value);
-      own = false;
-      model.save_changes();
-    },
-    destroy: () => keys.forEach((key) => model.off(`change:${key}`, changed)),
+  keys.forEach((key) => model.on(`change:${key}`, heard));
+  const change = (patch) => {
+    const next = { ...read(), ...patch }, why = refused(next);
+    if (why) return why;
+    own = true;
+    for (const [key, value] of Object.entries(patch)) model.set(key, value);
+    own = false;
+    model.save_changes();
+    draw(next);
+    return "";
   };
-};
-
-// ---- ways out ------------------------------------------------------------------------------------------------------
-
-const download = (name, type, text) => {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  const a = h("a", { href: url, download: name });
-  document.body.append(a);
-  a.click();
-  a.remove();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-};
-
-// One line a number, so that any program reads it: matrix, row, column, value in full.
-const csvOf = (blocks) => {
-  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = blocks.flatMap(({ name, rows, cols, values }) =>
-    values.flatMap((row, i) => row.map((v, j) => [name, quote(rows[i]), quote(cols[j]), v].join(","))));
-  return `matrix,row,column,value\n${lines.join("\n")}\n`;
-};
-
-const escapeXml = (text) => text.replace(/[&<>\x22]/g, (c) => `&#${c.charCodeAt(0)};`);
-// Lines of matrices as a picture on white; each block has name, rows, cols, values and a scale.
-const svgOf = (title, lines) => {
-  const W = 66, H = 24, out = [];
-  let y = 40, width = 0;
-  const text = (x, at, s, extra = "") => out.push(`<text x="${x}" y="${at}" ${extra}>${escapeXml(s)}</text>`);
-  for (const line of lines) {
-    let x = 12, tall = 0;
-    for (const { name, rows, cols, values, scale } of line) {
-      const left = x + 8 * Math.max(3, ...rows.map((r) => r.length));
-      text(left, y, name, 'font-weight="bold"');
-      cols.forEach((c, j) => text(left + j * W + W / 2, y + 20, c, 'text-anchor="middle" opacity=".7"'));
-      values.forEach((row, i) => {
-        const top = y + 26 + i * H;
-        text(left - 6, top + 16, rows[i], 'text-anchor="end" opacity=".7"');
-        row.forEach((v, j) => {
-          const rgb = scale(v);
-          out.push(`<rect x="${left + j * W}" y="${top}" width="${W}" height="${H}" fill="${css(rgb)}" stroke="#bbb"/>`);
-          text(left + j * W + W / 2, top + 16, fmt(v), `text-anchor="middle" fill="${inkOn(rgb)}"`);
-        });
-      });
-      x = left + cols.length * W + 36;
-      tall = Math.max(tall, rows.length);
-    }
-    width = Math.max(width, x);
-    y += tall * H + 66;
-  }
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" ` +
-    `font-family="sans-serif" font-size="12"><title>${escapeXml(title)}</title>` +
-    `<rect width="100%" height="100%" fill="#fff"/>${out.join("")}</svg>`;
-};
-
-// A state as letters, digits, - and _ only: it stands in the address after #, where scripts take it for a selector.
-const pack = (state) =>
-  btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(state))))
-    .replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-const unpack = (text) => {
-  const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
-  return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0))));
-};
-
-// Buttons: link (only where the host is a page with an address of its own), CSV, SVG.
-const exits = (ui, model, name, { state, blocks }) => {
-  const link = () => {
-    history.replaceState(null, "", `#${model.linkKey}-${pack(state())}`);
-    navigator.clipboard?.writeText(location.href).catch(() => {}); // the address bar has it anyway
-    note.textContent = "The address of this page restores this state.";
-    ui.say(note.textContent);
+  const apply = (patch) => { const why = change(patch); ui.alert(why); return why; };
+  // The first drawing, and then the state of a link, where the widget has links.
+  const begin = (follow) => {
+    draw(initial);
+    follow?.();
+    const done = () => { ui.root.dataset.ready = "1"; };
+    requestAnimationFrame(() => requestAnimationFrame(done));
+    setTimeout(done, 300); // a hidden tab paints no frames
   };
-  const note = h("span", { class: "lm-note" });
-  return h("div", { class: "lm-exits" },
-    model.linkKey ? button("Link to this state", link) : "",
-    button("Save CSV", () => download(`${name}.csv`, "text/csv", csvOf(blocks().flat()))),
-    button("Save SVG", () => download(`${name}.svg`, "image/svg+xml", svgOf(name, blocks()))), note);
-};
-
-// The state in the page's address, if it is one for this widget; null otherwise.
-const linkedState = (model, alert) => {
-  const prefix = `#${model.linkKey}-`;
-  if (!model.linkKey || !location.hash.startsWith(prefix)) return null;
-  try {
-    return unpack(location.hash.slice(prefix.length));
-  } catch {
-    alert("The link to this state is damaged");
-    return null;
-  }
+  const destroy = () => { keys.forEach((key) => model.off(`change:${key}`, heard)); ui.destroy(); };
+  return { ui, initial, read, change, apply, begin, destroy };
 };

@@ -1,5 +1,5 @@
-// Matrices: a table of numbers that the keyboard walks and edits, a canvas for big ones with the same crosshair, and
-// the explainer that says what made the cell under the pointer or the focus.
+// A table of numbers that the keyboard walks and edits, and the explainer that says what made the cell under the
+// pointer or the focus.
 
 // Where a key leads from cell (i, j) of an n x m matrix; null for a key that leads nowhere.
 const walk = (key, ctrl, i, j, n, m) => {
@@ -54,30 +54,40 @@ const nameNode = (name) => {
   return h("b", {}, base, ...(below ? [h("sub", {}, below)] : []));
 };
 
-// What mouse, finger and focus do, the same for tables and canvases.
-const pointed = (node, id, explain, at) => {
+// What pointer and keys do, the same for tables, canvases and charts. `cellAt(event)` is the cell under the pointer,
+// `at()` the one in focus, `move(i, j)` goes to another.
+const roam = (node, { id, explain, n, m, cellAt, at, move }) => {
   node.addEventListener("pointermove", (event) => {
-    const cell = at(event);
+    const cell = cellAt(event);
     if (cell && event.pointerType === "mouse") explain.hover({ id, i: cell[0], j: cell[1] });
   });
   node.addEventListener("pointerleave", () => explain.hover(null));
+  node.addEventListener("keydown", (event) => {
+    const [i, j] = at(), to = walk(event.key, event.ctrlKey || event.metaKey, i, j, n, m);
+    if (to) move(...to);
+    else if (event.key === "Enter") explain.pin({ id, i, j });
+    else if (event.key === "Escape") explain.unpin();
+    else return;
+    event.preventDefault();
+  });
 };
 
 // A table of numbers. spec: id, name (for the label), about (under the name), rows, cols (labels), editable,
-// explain, edit(i, j, value) -> "" or why it is refused, alert(text), restore() after an edit is given up.
+// (all cells, or a function of i and j), explain, edit(i, j, value) -> "" or why it is refused, alert(text), restore() after an edit is given up.
 const grid = (spec) => {
   const { id, name, rows, cols, editable, explain } = spec;
-  const n = rows.length, m = cols.length;
-  let at = [0, 0], editor = null;
+  const n = rows.length, m = cols.length, edits = editable || (() => false);
+  let at = [0, 0];
   const head = h("tr", {}, h("td", { role: "presentation" }),
     ...cols.map((c) => h("th", { role: "columnheader", scope: "col" }, c)));
   const cells = rows.map((_, i) => cols.map((_, j) =>
-    h("td", { role: "gridcell", tabindex: i + j ? "-1" : "0", "data-r": i, "data-c": j })));
+    h("td", { role: "gridcell", tabindex: i + j ? "-1" : "0", "data-r": i, "data-c": j,
+      class: edits(i, j) && "lm-edits", "aria-readonly": String(!edits(i, j)) })));
   const headers = rows.map((r) => h("th", { role: "rowheader", scope: "row" }, r));
-  const table = h("table", { role: "grid", "aria-label": spec.label, "aria-readonly": String(!editable) },
+  const table = h("table", { role: "grid", "aria-label": spec.label },
     h("thead", {}, head), h("tbody", {}, ...rows.map((_, i) => h("tr", {}, headers[i], ...cells[i]))));
   const about = h("span", { class: "lm-about" });
-  const el = h("div", { class: `lm-matrix${editable ? " lm-editable" : ""}`, "data-matrix": id },
+  const el = h("div", { class: "lm-matrix", "data-matrix": id },
     h("div", { class: "lm-title" }, nameNode(name), " ", about), h("div", { class: "lm-scroll" }, table));
 
   const cellOf = (event) => {
@@ -91,81 +101,18 @@ const grid = (spec) => {
   };
   const goTo = (i, j) => { rove(i, j); cells[i][j].focus(); };
 
-  const close = (refocus) => {
-    const { i, j } = editor;
-    editor = null; // first: removing the input fires its blur
-    cells[i][j].replaceChildren();
-    cells[i][j].classList.remove("lm-editing");
-    spec.restore();
-    if (refocus) cells[i][j].focus();
-  };
-  const attempt = (text) => {
-    const value = parseNumber(text);
-    return value === null ? refusal(text) : spec.edit(editor.i, editor.j, value);
-  };
-  const open = (i, j, text) => {
-    const input = h("input", { class: "lm-editor", "aria-label": `${spec.label}, row ${rows[i]}, column ${cols[j]}` });
-    const before = Number(cells[i][j].dataset.value);
-    editor = { i, j, input };
-    input.value = text ?? String(before);
-    cells[i][j].replaceChildren(input);
-    cells[i][j].classList.add("lm-editing");
-    const live = () => input.setAttribute("aria-invalid", String(Boolean(attempt(input.value))));
-    input.addEventListener("input", live);
-    input.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Escape") {
-        spec.edit(i, j, before);
-        spec.alert("");
-        close(true);
-      } else if (event.key === "Enter") {
-        const problem = attempt(input.value);
-        spec.alert(problem);
-        input.setAttribute("aria-invalid", String(Boolean(problem)));
-        if (!problem) close(true);
-      }
-    });
-    input.addEventListener("blur", () => {
-      if (!editor) return;
-      const problem = attempt(input.value);
-      spec.alert(problem && `${problem}; the last number stays`);
-      close(false);
-    });
-    input.focus();
-    if (text === undefined) input.select();
-    else live();
-  };
-
+  const editor = spec.editor?.({ ...spec, table, cells, edits, at: () => at });
   table.addEventListener("focusin", (event) => {
     const cell = cellOf(event);
     if (!cell) return;
     rove(...cell);
     explain.focus({ id, i: cell[0], j: cell[1] });
   });
-  let armed = false; // a click on the cell that already has the focus edits it
-  table.addEventListener("pointerdown", (event) => {
-    const cell = cellOf(event);
-    armed = Boolean(cell) && document.activeElement === cells[cell[0]][cell[1]];
-  });
   table.addEventListener("click", (event) => {
     const cell = cellOf(event);
-    if (!cell || event.target.tagName === "INPUT") return;
-    if (editable && armed) open(...cell);
-    else goTo(...cell);
+    if (cell && event.target.tagName !== "INPUT" && !editor?.clicked(...cell)) goTo(...cell);
   });
-  table.addEventListener("keydown", (event) => {
-    const [i, j] = at, plain = !event.ctrlKey && !event.metaKey && !event.altKey;
-    const to = walk(event.key, event.ctrlKey || event.metaKey, i, j, n, m);
-    if (to) goTo(...to);
-    else if (event.key === "Enter") explain.pin({ id, i, j });
-    else if (event.key === "Escape") explain.unpin();
-    else if (editable && event.key === "F2") open(i, j);
-    else if (editable && plain && event.key.length === 1 && event.key !== " ") open(i, j, event.key);
-    else if (editable && (event.key === "Backspace" || event.key === "Delete")) open(i, j, "");
-    else return;
-    event.preventDefault();
-  });
-  pointed(table, id, explain, cellOf);
+  roam(table, { id, explain, n, m, cellAt: cellOf, at: () => at, move: goTo });
 
   let limit = null;
   return {
@@ -180,7 +127,7 @@ const grid = (spec) => {
             td.lmColor = td.style.background = color;
             td.style.color = inkOn(scale(v));
           }
-          if (editor?.i === i && editor.j === j) continue;
+          if (editor?.busy(i, j)) continue;
           if (td.dataset.value !== full || !td.firstChild) {
             td.dataset.value = full;
             td.textContent = fmt(v);
@@ -203,73 +150,3 @@ const grid = (spec) => {
     },
   };
 };
-
-// A big matrix on a canvas: one label, one tab stop, the crosshair by pointer or arrow keys. What the crosshair stands
-// on is in data-r, data-c and data-value.
-const heat = (spec) => {
-  const { id, name, rows, cols, explain } = spec;
-  const n = rows.length, m = cols.length;
-  const canvas = h("canvas", { tabindex: "0", role: "application", "aria-roledescription": "heat map",
-    "aria-label": `${spec.label}, ${n} rows, ${m} columns; arrow keys read the cells` });
-  const about = h("span", { class: "lm-about" });
-  const el = h("div", { class: "lm-matrix lm-heat", "data-matrix": id },
-    h("div", { class: "lm-title" }, nameNode(name), " ", about), h("div", { class: "lm-scroll" }, canvas));
-  // Whole device pixels a cell, so that the edges stay sharp.
-  const w = spec.cell?.[0] ?? Math.max(3, Math.min(18, Math.floor(560 / m))), t = spec.cell?.[1] ?? (n > 32 ? w : 18);
-  canvas.width = m;
-  canvas.height = n;
-  const cover = h("div", { class: "lm-cross", hidden: true });
-  canvas.style.width = `${m * w}px`;
-  canvas.style.height = `${n * t}px`;
-  const box = h("div", { class: "lm-canvas" }, cover);
-  canvas.replaceWith(box);
-  box.prepend(canvas);
-  let at = [0, 0], values = null;
-  const cellOf = (event) => {
-    const { left, top, width, height } = canvas.getBoundingClientRect();
-    const j = Math.floor(((event.clientX - left) / width) * m), i = Math.floor(((event.clientY - top) / height) * n);
-    return i >= 0 && j >= 0 && i < n && j < m ? [i, j] : null;
-  };
-  const move = (i, j) => { at = [i, j]; explain.focus({ id, i, j }); };
-  canvas.addEventListener("focus", () => move(...at));
-  canvas.addEventListener("click", (event) => { const cell = cellOf(event); if (cell) move(...cell); });
-  canvas.addEventListener("keydown", (event) => {
-    const to = walk(event.key, event.ctrlKey || event.metaKey, ...at, n, m);
-    if (to) move(...to);
-    else if (event.key === "Enter") explain.pin({ id, i: at[0], j: at[1] });
-    else if (event.key === "Escape") explain.unpin();
-    else return;
-    event.preventDefault();
-  });
-  pointed(canvas, id, explain, cellOf);
-  return {
-    el, n, m,
-    paint: (next, scale, note) => {
-      values = next;
-      about.textContent = note;
-      const context = canvas.getContext("2d"), image = context.createImageData(m, n);
-      for (let i = 0, p = 0; i < n; i++) {
-        for (let j = 0; j < m; j++, p += 4) {
-          const rgb = scale(values[i][j]);
-          image.data[p] = rgb[0];
-          image.data[p + 1] = rgb[1];
-          image.data[p + 2] = rgb[2];
-          image.data[p + 3] = 255;
-        }
-      }
-      context.putImageData(image, 0, 0);
-    },
-    light: (lit, here) => {
-      const to = here || lit[0];
-      cover.hidden = !to;
-      if (!to) return;
-      const i = to.i ?? 0, j = to.j ?? 0, tall = to.i === undefined ? n : 1, wide = to.j === undefined ? m : 1;
-      Object.assign(cover.style, { left: `${(100 * j) / m}%`, top: `${(100 * i) / n}%`,
-        width: `${(100 * wide) / m}%`, height: `${(100 * tall) / n}%` });
-      if (!here) return;
-      Object.assign(canvas.dataset, { r: i, c: j, value: String(values[i][j]) });
-    },
-  };
-};
-
-const matrixView = (spec) => (spec.rows.length > 16 || spec.cols.length > 16 ? heat : grid)(spec);

@@ -594,7 +594,7 @@ def test_heads_of_a_real_size(figures):
     figure.cell("s", 3, 4).focus()
     assert "… (26 smaller)" in figure.explanation()
     figure.button("Uniform").click()
-    assert badge.text_content() == "edited by you; computed in your browser"
+    assert badge.text_content() == "edited by you, computed in your browser"
     figure.button("Reset").click()
     assert badge.text_content().endswith("the rest in your browser")
     assert figure.page.problems == []

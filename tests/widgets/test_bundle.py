@@ -52,10 +52,15 @@ def test_a_module_that_loads_another_is_refused(line):
 def test_a_module_must_end_in_the_export(monkeypatch, tmp_path):
     for name in ("core", "grid", "host"):
         (tmp_path / f"{name}.js").write_text(f"// {name}\nconst {name} = 1;\n", encoding="utf-8")
-    (tmp_path / "mine.js").write_text("const render = () => {};\n", encoding="utf-8")
+    (tmp_path / "mine.js").write_text("// uses: core grid\nconst render = () => {};\n", encoding="utf-8")
     monkeypatch.setattr(source, "HERE", tmp_path)
     with pytest.raises(ValueError, match=r"mine\.js must end in one line .* found 0"):
-        source.bundle()
+        source.bundle(["mine"])
+    (tmp_path / "mine.js").write_text("// uses: core grids\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"mine\.js must begin with `// uses: ` and some of .*; got \['core', 'grids'\]"
+    ):
+        source.bundle(["mine"])
 
 
 def test_compacting_changes_no_text():
