@@ -33,6 +33,7 @@ const start = () => {
     const name = el.dataset.afm;
     counts[name] = (counts[name] || 0) + 1;
     keys.set(el, `lm-${name}-${counts[name]}`);
+    el.querySelectorAll("table").forEach((table) => { table.tabIndex = 0; }); // a wide table scrolls: by keyboard too
   }
   const watcher = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {

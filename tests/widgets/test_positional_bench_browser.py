@@ -277,3 +277,18 @@ def test_two_figures_share_nothing(figures):
     assert two.texts("matrix") == before
     assert two.root.get_by_label("interleaved").is_checked()
     assert re.match(r"P\[1, 1\]", two.explanation())
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (320, True)])
+def test_in_the_chapter(chapter_figure, width, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    bench = chapter_figure("book/04_positional_encoding.html", "positional_bench", width=width, dark=dark)
+    bench.button("The source's example").click()
+    assert bench.texts("matrix")[1] == "0.8415 0.5403 0.0100 1.0000"
+    for label in VIEWS.values():
+        bench.root.get_by_role("radio", name=label).check()
+        assert bench.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(bench.page, context=".lm-widget[data-widget]").response["violations"]
+        assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found] == []
+    assert bench.page.problems == []

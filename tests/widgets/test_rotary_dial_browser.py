@@ -214,3 +214,17 @@ def test_two_figures_share_nothing(figures):
     two.root.get_by_role("radio", name="8", exact=True).check()
     assert two.values("vectors")[0][0] == 1
     assert one.page.problems == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (320, True)])
+def test_in_the_chapter(chapter_figure, width, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    figure = chapter_figure("book/04_positional_encoding.html", "rotary_dial", width=width, dark=dark)
+    assert figure.texts("score") == ["7.2663"]
+    figure.button("Swapped").click()
+    assert figure.texts("score") == ["12.5621"]
+    assert figure.page.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(figure.page, context=".lm-widget[data-widget]").response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found] == []
+    assert figure.page.problems == []
