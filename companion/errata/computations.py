@@ -15,6 +15,7 @@ from torch import Tensor
 from companion.errata.data import Erratum, Written, get_erratum, numbers, printed, source_example
 from companion.errors import require
 from companion.nn.attention import attention, attention_weights
+from companion.nn.positional import rope_angles, sinusoidal_table
 
 
 def recompute(id: str) -> dict[str, Any]:
@@ -138,6 +139,27 @@ def _n4() -> dict[str, Any]:
     }
 
 
+def _table(positions: int, width: int) -> Tensor:
+    """The sinusoidal table in float64, whatever the default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return sinusoidal_table(positions, width)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _n5() -> dict[str, Any]:
+    table = _table(3, 4)
+    claimed = printed("F8", "positional_table")
+    return {
+        "last_column": table[1:, 3],
+        "table": table,
+        "squares_of_the_printed": table[1:, 2] ** 2 + printed("N5", "last_column") ** 2,
+        "entries_that_are_right": int(((claimed - table).abs() <= 0.5e-4).sum()),
+    }
+
+
 def _f1() -> dict[str, Any]:
     formula, weights = attention(_q(), _q(), _q()), attention_weights(_q(), _q())
     return {
@@ -161,6 +183,14 @@ def _f2() -> dict[str, Any]:
     }
 
 
+def _f3() -> dict[str, Any]:
+    angles = rope_angles(2, 4)[1].double()  # one step on: how far each of the two pairs turns
+    return {
+        "frequencies_of_the_columns": angles.repeat_interleave(2),
+        "last_exponent_if_i_were_the_dimension": 2 * 3 / 4,
+    }
+
+
 def _f4() -> dict[str, Any]:
     X, W = source_example()
     W_V = torch.cat([W, W], dim=1)  # any matrix with 4 columns will do
@@ -179,6 +209,27 @@ def _f8() -> dict[str, Any]:
         "shape_of_the_printed_table": list(printed("F8", "positional_table").shape),
         "row_sums_along_the_keys": scores.softmax(dim=1).sum(dim=1),
         "row_sums_along_the_queries": scores.softmax(dim=0).sum(dim=1),
+    }
+
+
+def _c4() -> dict[str, Any]:
+    table, x = sinusoidal_table(50, 4)[:, None], torch.zeros(3, 5, 4)  # (positions, 1, width); (texts, words, width)
+    wrong, right = x + table[: x.size(0)], x + table[: x.size(1)].transpose(0, 1)
+    return {"positions_in_a_text_of_five_words": [len({tuple(row) for row in sums[1].tolist()}) for sums in (wrong, right)]}
+
+
+def _c5() -> dict[str, Any]:
+    columns = torch.arange(5)
+    return {"columns_of_sines_and_cosines": [len(columns[0::2]), len(columns[1::2])]}
+
+
+def _c6() -> dict[str, Any]:
+    width, deviation = int(printed("C6", "width")), float(printed("C6", "standard_deviation"))
+    token = deviation * math.sqrt(width)  # the root of the mean square
+    return {
+        "length_of_a_row": sinusoidal_table(1, width).norm(),
+        "length_of_a_token": token,
+        "length_of_a_scaled_token": token * math.sqrt(width),
     }
 
 
@@ -212,10 +263,15 @@ COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "N2": _n2,
         "N3": _n3,
         "N4": _n4,
+        "N5": _n5,
         "F1": _f1,
         "F2": _f2,
+        "F3": _f3,
         "F4": _f4,
         "F8": _f8,
+        "C4": _c4,
+        "C5": _c5,
+        "C6": _c6,
         "A1": _a1,
         "A2": _a2,
     }
