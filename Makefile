@@ -12,7 +12,7 @@ PY     := $(BIN)/python
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint types unit notebooks-check site-check lab serve notebooks diagrams repository clean
+.PHONY: help setup book test lint types unit notebooks-check site-check lab serve notebooks diagrams bench repository clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s%s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ serve: $(READY) book  ## the built book on http://localhost:8000; PORT=... for a
 
 notebooks: $(READY)  ## execute the chapters and store normalized outputs
 	$(PY) book/tools/execute.py
+
+bench: $(READY)  ## speed beside what you would use instead, as ratios (about half an hour)
+	$(PY) -m benchmarks.speed --out book/results/speed.json
 
 diagrams: $(READY)  ## draw new mermaid diagrams (needs npm and a browser)
 	$(PY) book/tools/render_mermaid.py

@@ -38,7 +38,15 @@ PREPOSITIONS = ("near", "behind", "with")
 ADVERBS = ("often", "never", "today")
 #: The words by their ids.
 VOCABULARY = (
-    (START, STOP, THAT) + SINGULAR_NOUNS + PLURAL_NOUNS + SINGULAR_VERBS + PLURAL_VERBS + PREPOSITIONS + ADVERBS
+    START,
+    STOP,
+    THAT,
+    *SINGULAR_NOUNS,
+    *PLURAL_NOUNS,
+    *SINGULAR_VERBS,
+    *PLURAL_VERBS,
+    *PREPOSITIONS,
+    *ADVERBS,
 )
 _ID = {word: i for i, word in enumerate(VOCABULARY)}
 

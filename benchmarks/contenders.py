@@ -1,0 +1,231 @@
+"""The models that are compared, each as its users run it, and the same work for all of them.
+
+Every training step is forward, backward and AdamW with PyTorch's fused kernel, for all contenders, and starts from
+random weights of the same shape. What a peer needs to be at its best is given to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.harness import Contender, autocast, matmul_setting
+from companion import GPT, TransformerClassifier, TransformerConfig
+from companion.nn.losses import chunked_cross_entropy, next_token_labels
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The work of one step."""
+
+    batch: int
+    length: int
+    d_model: int = 256
+    n_layers: int = 4
+    n_heads: int = 4
+    vocab_size: int = 8192
+    dropout: float = 0.0
+
+    @property
+    def d_ff(self) -> int:
+        """Width inside the feed-forward net."""
+        return 4 * self.d_model
+
+    def ids(self) -> Tensor:
+        """(B, T) random tokens, the same for everybody."""
+        return torch.randint(0, self.vocab_size, (self.batch, self.length), generator=torch.Generator().manual_seed(0))
+
+    def product_flops(self, *, train: bool, vocab_head: bool) -> float:
+        """Floating-point operations of the matrix products of one step; the backward pass costs twice the forward."""
+        tokens = self.batch * self.length
+        block = 2 * tokens * (4 * self.d_model**2 + 2 * self.d_model * self.d_ff)
+        block += 4 * self.batch * self.length**2 * self.d_model
+        head = 2 * tokens * self.d_model * self.vocab_size if vocab_head else 0
+        return float((self.n_layers * block + head) * (3 if train else 1))
+
+
+def _config(shape: Shape, *, norm: str = "pre", position: str = "learned") -> TransformerConfig:
+    return TransformerConfig(
+        vocab_size=shape.vocab_size,
+        max_len=max(512, shape.length),
+        d_model=shape.d_model,
+        n_layers=shape.n_layers,
+        n_heads=shape.n_heads,
+        d_ff=shape.d_ff,
+        dropout=shape.dropout,
+        norm=norm,
+        position=position,
+    )
+
+
+def training_step(model: nn.Module, loss: Callable[[], Tensor], precision: str) -> Callable[[], None]:
+    """Forward, backward and one AdamW step at this precision."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        with matmul_setting(precision):
+            with autocast(precision):
+                value = loss()
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def inference_step(forward: Callable[[], object], precision: str) -> Callable[[], None]:
+    """One forward pass without gradients."""
+
+    def step() -> None:
+        with matmul_setting(precision), torch.inference_mode(), autocast(precision):
+            forward()
+
+    return step
+
+
+class NNEncoder(nn.Module):
+    """What most tutorials build: ``nn.TransformerEncoder`` under a mean and a linear layer."""
+
+    def __init__(self, shape: Shape, *, norm_first: bool = False) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            shape.d_model,
+            shape.n_heads,
+            shape.d_ff,
+            shape.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=norm_first,
+        )
+        self.token = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.position = nn.Embedding(max(512, shape.length), shape.d_model)
+        norm = nn.LayerNorm(shape.d_model) if norm_first else None
+        self.encoder = nn.TransformerEncoder(layer, shape.n_layers, norm=norm, enable_nested_tensor=False)
+        self.head = nn.Linear(shape.d_model, 2)
+
+    def forward(self, ids: Tensor, ignore: Tensor | None = None) -> Tensor:
+        """Logits (B, 2)."""
+        x = self.token(ids) + self.position.weight[: ids.size(1)]
+        return self.head(self.encoder(x, src_key_padding_mask=ignore).mean(dim=1))
+
+
+class PlainGPT(nn.Module):
+    """A causal model from PyTorch's own parts, with the causal kernel: what a careful user would write and compile."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            shape.d_model,
+            shape.n_heads,
+            shape.d_ff,
+            shape.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.token = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.position = nn.Embedding(max(512, shape.length), shape.d_model)
+        self.encoder = nn.TransformerEncoder(layer, shape.n_layers, norm=nn.LayerNorm(shape.d_model))
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(shape.length), persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits (B, T, V), with the embedding's weights as head."""
+        x = self.token(ids) + self.position.weight[: ids.size(1)]
+        return F.linear(self.encoder(x, mask=self.mask, is_causal=True), self.token.weight)
+
+
+def _hf_bert(shape: Shape, attention: str) -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=shape.vocab_size,
+            hidden_size=shape.d_model,
+            num_hidden_layers=shape.n_layers,
+            num_attention_heads=shape.n_heads,
+            intermediate_size=shape.d_ff,
+            hidden_dropout_prob=shape.dropout,
+            attention_probs_dropout_prob=shape.dropout,
+            max_position_embeddings=max(512, shape.length),
+            attn_implementation=attention,
+        )
+    )
+
+
+def _hf_gpt2(shape: Shape, attention: str) -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=shape.vocab_size,
+            n_positions=max(512, shape.length),
+            n_embd=shape.d_model,
+            n_layer=shape.n_layers,
+            n_head=shape.n_heads,
+            resid_pdrop=shape.dropout,
+            embd_pdrop=shape.dropout,
+            attn_pdrop=shape.dropout,
+            use_cache=False,
+            attn_implementation=attention,
+        )
+    )
+
+
+ENCODERS: dict[str, Callable[[Shape], nn.Module]] = {
+    "companion": lambda s: TransformerClassifier(_config(s), 2),
+    "companion, post-norm": lambda s: TransformerClassifier(_config(s, norm="post"), 2),
+    "HF BERT, eager": lambda s: _hf_bert(s, "eager"),
+    "HF BERT, sdpa": lambda s: _hf_bert(s, "sdpa"),
+    "nn.TransformerEncoder, post": NNEncoder,
+    "nn.TransformerEncoder, pre": lambda s: NNEncoder(s, norm_first=True),
+}
+
+CAUSAL: dict[str, Callable[[Shape], nn.Module]] = {
+    "companion": lambda s: GPT(_config(s)),
+    "HF GPT-2, eager": lambda s: _hf_gpt2(s, "eager"),
+    "HF GPT-2, sdpa": lambda s: _hf_gpt2(s, "sdpa"),
+    "plain GPT": PlainGPT,
+    "plain GPT, compiled": lambda s: torch.compile(PlainGPT(s)),
+}
+
+
+def _logits(model: nn.Module, ids: Tensor) -> Tensor:
+    output = model(ids)
+    return output if isinstance(output, Tensor) else output.logits
+
+
+def encoder_training(name: str, shape: Shape, precision: str) -> Contender:
+    """Classify whole sequences."""
+    torch.manual_seed(0)
+    model = ENCODERS[name](shape).train()
+    ids, labels = shape.ids(), torch.arange(shape.batch) % 2
+    step = training_step(model, lambda: F.cross_entropy(_logits(model, ids).float(), labels), precision)
+    return Contender(name, step, ours=name.startswith("companion"))
+
+
+def causal_training(name: str, shape: Shape, precision: str) -> Contender:
+    """Predict each next token."""
+    torch.manual_seed(0)
+    model = CAUSAL[name](shape).train()
+    ids = shape.ids()
+    labels = next_token_labels(ids)
+
+    def plain() -> Tensor:
+        return F.cross_entropy(_logits(model, ids).flatten(0, 1).float(), labels.flatten())
+
+    def chunked() -> Tensor:
+        return chunked_cross_entropy(model.encode(ids), labels, model.lm_head).mean
+
+    return Contender(
+        name, training_step(model, chunked if name == "companion" else plain, precision), ours=name == "companion"
+    )
+
+
+def encoder_inference(name: str, shape: Shape, precision: str) -> Contender:
+    """Classify without gradients, in eval mode, where PyTorch's own encoder takes its fast path."""
+    torch.manual_seed(0)
+    model = ENCODERS[name](shape).eval()
+    ids = shape.ids()
+    return Contender(name, inference_step(lambda: model(ids), precision), ours=name.startswith("companion"))
