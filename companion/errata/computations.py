@@ -99,7 +99,7 @@ def _n1() -> dict[str, Any]:
         "QKV": X @ W,
         "rank_of_X": torch.linalg.matrix_rank(X),
         "middle_row_minus_mean": claimed[1] - (claimed[0] + claimed[2]) / 2,
-        "smallest_worst_miss": (X @ best - claimed).abs().amax(dim=0),
+        "worst_miss_of_least_squares": (X @ best - claimed).abs().amax(dim=0),
     }
 
 
@@ -215,7 +215,8 @@ def _f8() -> dict[str, Any]:
 def _c4() -> dict[str, Any]:
     table, x = sinusoidal_table(50, 4)[:, None], torch.zeros(3, 5, 4)  # (positions, 1, width); (texts, words, width)
     wrong, right = x + table[: x.size(0)], x + table[: x.size(1)].transpose(0, 1)
-    return {"positions_in_a_text_of_five_words": [len({tuple(row) for row in sums[1].tolist()}) for sums in (wrong, right)]}
+    found = [len({tuple(row) for row in sums[1].tolist()}) for sums in (wrong, right)]
+    return {"positions_in_a_text_of_five_words": found}
 
 
 def _c5() -> dict[str, Any]:
