@@ -10,7 +10,6 @@ import math
 import random
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from companion.data.agreement import agreement_texts
@@ -34,7 +33,6 @@ SEEDS = (0, 1, 2)
 
 def main() -> None:
     """Record what is missing."""
-    torch.set_num_threads(1)  # so small a model gains nothing from more
     record = Record(RESULT, command="python benchmarks/ablation.py", config=CONFIG)
     texts = agreement_texts(
         CONFIG["test_words"] // CONFIG["length"], CONFIG["length"], generator=random.Random(CONFIG["test_seed"])

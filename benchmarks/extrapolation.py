@@ -9,7 +9,6 @@ move the file away to begin anew. Every model is tested on the same texts, drawn
 import random
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from companion.data.agreement import agreement_texts
@@ -40,7 +39,6 @@ def test_texts(times: int, kind: str):
 
 def main() -> None:
     """Record what is missing."""
-    torch.set_num_threads(1)  # so small a model gains nothing from more
     record = Record(RESULT, command="python benchmarks/extrapolation.py", config=CONFIG)
     length, longest = CONFIG["length"], CONFIG["length"] * max(CONFIG["times"])
     cells = [(scheme, seed) for seed in SEEDS for scheme in SCHEMES]

@@ -5,7 +5,8 @@ Both questions are put to the same small causal model on the language of :mod:`c
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,18 @@ def agreement_model(position: PositionScheme, *, seed: int, max_len: int, n_laye
         return GPT(config)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """So small a model gains nothing from a second thread, and loses much where other programs want that core too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train_on_agreement(
     model: GPT, *, steps: int, length: int = 32, batch_size: int = 64, peak_lr: float = 3e-3, seed: int = 0
 ) -> list[float]:
@@ -83,6 +96,7 @@ class Score:
 
 
 @torch.no_grad()
+@one_thread()
 def score_agreement(model: nn.Module, texts: AgreementTexts, *, block: int | None = None) -> list[Score]:
     """Judge ``model`` on ``texts``, separately for each ``block`` of words along them, by default all at once.
 

@@ -70,3 +70,9 @@ def test_the_recorded_ablation_says_what_is_missed() -> None:
     for part in ("feed-forward", "heads"):
         assert all(a < w for a, w in zip(share(part), whole, strict=True))
     assert all(abs(a - w) < 0.01 for a, w in zip(share("normalization"), whole, strict=True))
+
+    high = record["config"]["high_lr"]
+    for part, jumps in (("nothing", False), ("normalization", True)):
+        runs = [r["losses"] for r in record["runs"] if (r["part"], r["layers"], r["rate"]) == (part, layers, high)]
+        assert len(runs) >= 3
+        assert all((max(losses) > 10 * losses[0]) == jumps for losses in runs)
