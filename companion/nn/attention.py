@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+# The length from which the fused kernel is the faster one in training, in float32 on a CPU; see faster_backend.
+_KERNEL_FROM = 256 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 160
+
+
 class Position(Protocol):
     """Where a positional scheme meets attention: it turns q and k, or adds to the scores."""
 
@@ -124,9 +128,10 @@ def faster_backend(q: Tensor, k: Tensor, *, dropout: float = 0.0) -> Backend:
     """The back-end that measured faster, by length, dtype, device and whether a gradient is wanted.
 
     On a GPU the kernel always wins. On a CPU, two matrix products and a softmax win on short sequences, and on all with
-    dropout, because PyTorch's CPU kernel has none and falls back to a formula of its own. Lengths at which the two
-    were level (two cores, 4,096 tokens, heads of width 64): float32 256 with gradients and 64 without; bfloat16 768.
-    With the fast paths switched off (:mod:`companion.runtime`) it is always the formula.
+    dropout, because PyTorch's CPU kernel has none and falls back to a formula of its own. Lengths from which the kernel
+    was taken (two cores, 4,096 tokens, heads of width 64): without gradients 64; with gradients in float32 256 where
+    the vectors are 512 bits wide, but 160 where they are 256, since the products are slower there and the kernel is
+    not; in bfloat16 768. With the fast paths switched off (:mod:`companion.runtime`) it is always the formula.
 
     >>> short, long = torch.zeros(64, 8, requires_grad=True), torch.zeros(1024, 8, requires_grad=True)
     >>> faster_backend(short, short), faster_backend(long, long), faster_backend(long, long, dropout=0.1)
@@ -139,10 +144,11 @@ def faster_backend(q: Tensor, k: Tensor, *, dropout: float = 0.0) -> Backend:
     if dropout > 0.0:
         return "formula"
     if q.dtype in (torch.bfloat16, torch.float16):
-        limit = 768
+        kernel_from = 768
     else:
-        limit = 256 if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad) else 64
-    return "formula" if q.size(-2) * k.size(-2) <= limit * limit else "fused"
+        trained = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad)
+        kernel_from = _KERNEL_FROM if trained else 64
+    return "formula" if q.size(-2) * k.size(-2) < kernel_from**2 else "fused"
 
 
 def _softmax_of_scores(q: Tensor, k: Tensor, *, mask: Tensor | None, bias: Tensor | None) -> Tensor:
