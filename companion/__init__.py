@@ -3,7 +3,7 @@
 The names below are the public ones; each module's docstrings give formulas, shapes and sources.
 """
 
-from companion.config import TransformerConfig
+from companion.config import TrainConfig, TransformerConfig
 from companion.models.bert import BERT, BERTOutput
 from companion.models.classifier import TransformerClassifier
 from companion.models.convert import from_huggingface, to_huggingface
@@ -13,6 +13,8 @@ from companion.nn.losses import IGNORE, chunked_cross_entropy, next_token_loss, 
 from companion.nn.masks import causal_mask, length_mask
 from companion.nn.positional import alibi_slopes, apply_rope, rope_angles, sinusoidal_table
 from companion.nn.transformer import FeedForward, Transformer, TransformerBlock
+from companion.training.checkpoint import load_checkpoint, save_checkpoint
+from companion.training.loop import Trainer
 
 __all__ = [
     "BERT",
@@ -21,6 +23,8 @@ __all__ = [
     "BERTOutput",
     "FeedForward",
     "MultiHeadAttention",
+    "TrainConfig",
+    "Trainer",
     "Transformer",
     "TransformerBlock",
     "TransformerClassifier",
@@ -33,9 +37,11 @@ __all__ = [
     "chunked_cross_entropy",
     "from_huggingface",
     "length_mask",
+    "load_checkpoint",
     "next_token_loss",
     "record_attention",
     "rope_angles",
+    "save_checkpoint",
     "sinusoidal_table",
     "to_huggingface",
     "token_cross_entropy",

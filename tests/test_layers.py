@@ -11,7 +11,8 @@ import companion
 PACKAGE = Path(companion.__file__).parent
 LAYERS = (
     {"errors"},
-    {"config", "runtime"},
+    {"runtime"},
+    {"config"},
     {"nn", "data", "history", "viz"},
     {"models", "parallel"},
     {"training"},

@@ -1,0 +1,21 @@
+"""Configurations: small, frozen, checked when they are made, and equal to what they were after a round trip."""
+
+from companion.config.base import Config, check_at_least, check_choice, check_dropout, check_heads
+from companion.config.train import Schedule, TrainConfig
+from companion.config.transformer import Activation, Backend, Norm, Pairing, PositionScheme, TransformerConfig
+
+__all__ = [
+    "Activation",
+    "Backend",
+    "Config",
+    "Norm",
+    "Pairing",
+    "PositionScheme",
+    "Schedule",
+    "TrainConfig",
+    "TransformerConfig",
+    "check_at_least",
+    "check_choice",
+    "check_dropout",
+    "check_heads",
+]

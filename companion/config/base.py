@@ -1,0 +1,63 @@
+"""What all configurations share: the checks, and the way to a dictionary and back."""
+
+from dataclasses import asdict, fields
+from typing import Any, Self, get_args
+
+from companion.errors import require
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Require that ``value`` is one of a ``Literal``'s values.
+
+    >>> check_choice("norm", "middle", Literal["pre", "post"])
+    Traceback (most recent call last):
+    ...
+    ValueError: norm='middle' is not known; choose one of ['pre', 'post']
+    """
+    known = get_args(choices)
+    require(value in known, lambda: f"{name}={value!r} is not known; choose one of {list(known)}")
+
+
+def check_heads(d_model: int, n_heads: int) -> None:
+    """Require that the heads share the width evenly: ``d_model = n_heads * d_head``.
+
+    >>> check_heads(10, 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: d_model=10 must be a multiple of n_heads=3; try n_heads in [1, 2, 5, 10]
+    """
+    check_at_least("d_model", d_model, 1)
+    check_at_least("n_heads", n_heads, 1)
+    divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
+    require(
+        d_model % n_heads == 0, f"d_model={d_model} must be a multiple of n_heads={n_heads}; try n_heads in {divisors}"
+    )
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Require a whole number that is not too small."""
+    require(
+        isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        lambda: f"{name}={value!r} must be a whole number of at least {least}",
+    )
+
+
+def check_dropout(name: str, p: float) -> None:
+    """Require a probability below 1: dropping everything leaves nothing to learn from."""
+    require(0.0 <= p < 1.0, lambda: f"{name}={p} must be in [0, 1)")
+
+
+class Config:
+    """What every configuration can do."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name, ready for JSON or TOML."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # every subclass is a dataclass
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The configuration with these fields; a name that it does not have is an error, not a silence."""
+        known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # every subclass is a dataclass
+        unknown = sorted(set(values) - set(known))
+        require(not unknown, f"{cls.__name__} has no field {unknown}; it has {known}")
+        return cls(**values)

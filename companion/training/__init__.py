@@ -1,0 +1,1 @@
+"""Training: schedules, objectives, the loop, and checkpoints that survive anything."""
