@@ -8,6 +8,7 @@ from companion.models.bert import BERT, BERTOutput
 from companion.models.classifier import TransformerClassifier
 from companion.models.convert import from_huggingface, to_huggingface
 from companion.models.gpt import GPT
+from companion.models.pretrained import load_pretrained
 from companion.nn.attention import MultiHeadAttention, attention, attention_weights, record_attention
 from companion.nn.losses import IGNORE, chunked_cross_entropy, next_token_loss, token_cross_entropy
 from companion.nn.masks import causal_mask, length_mask
@@ -38,6 +39,7 @@ __all__ = [
     "from_huggingface",
     "length_mask",
     "load_checkpoint",
+    "load_pretrained",
     "next_token_loss",
     "record_attention",
     "rope_angles",
