@@ -1,0 +1,65 @@
+"""The command line: ``companion data | pretrain | evaluate | export``.
+
+Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from companion.cli import data, evaluate, export, pretrain
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+COMMANDS = (data, pretrain, evaluate, export)
+
+EPILOG = """\
+from text to a model, in three steps:
+  companion data my_texts/ --out runs/data/mine            # .txt or .jsonl files
+  companion pretrain book/recipes/bert-book-imdb.toml --set data.corpus=runs/data/mine --out runs/mine
+  companion evaluate runs/mine
+
+`companion COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands."""
+    parser = argparse.ArgumentParser(
+        prog="companion",
+        description="Prepare text, pretrain small Transformers on it, and look at what they have learned.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    options = build_parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            code: int = options.run(options)
+        except KeyboardInterrupt:
+            print("companion: stopped", file=sys.stderr)
+            return INTERRUPTED
+        except (ValueError, OSError, FloatingPointError) as error:
+            print(f"companion: error: {_one_line(error)}", file=sys.stderr)
+            return FAILED
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"companion: warning: {' '.join(str(message).split())}", file=sys.stderr)

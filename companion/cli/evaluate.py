@@ -1,0 +1,100 @@
+"""``companion evaluate``: how well a model predicts held-out text."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from companion.cli.runs import load_run, read_run_folder
+from companion.errors import require
+from companion.models.pretrained import load_pretrained, pretrained_names
+from companion.training.checkpoint import checkpoints
+from companion.training.loop import Trainer
+from companion.training.pretrain import build_objective, build_streams, use_machine
+from companion.training.runfile import RunConfig, read_run
+
+DESCRIPTION = """\
+Loss, accuracy and perplexity on the held-out part of a corpus.
+
+MODEL is a run's folder (its newest checkpoint is taken, or the one of --step), the name of a model that ships with the
+package, or a folder that `companion export` wrote. A run knows its corpus; for the others give --run.
+
+A masked word counts as right if the model's first guess is the word. Perplexity is exp(loss): the number of equally
+likely words that would be as hard to tell apart.
+"""
+EPILOG = """\
+examples:
+  companion evaluate runs/bert-book-imdb
+  companion evaluate bert-book-imdb --run book/recipes/bert-book-imdb.toml
+  companion evaluate runs/bert-book-imdb --step 1000 --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="loss, accuracy and perplexity on held-out text",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a run's folder, or the name of a model")
+    parser.add_argument("--run", type=Path, dest="run_file", metavar="RUN.toml", help="the run file of a named model")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE", help="as in pretrain"
+    )
+    parser.add_argument("--step", type=int, metavar="N", help="a step of the run whose checkpoint was kept")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the figures."""
+    config, model, about = _find(options)
+    device = use_machine(config.machine)
+    batches = build_streams(config, all_held_out=True).held_out
+    trainer = Trainer(model, iter(()), build_objective(config), config.train, device=device)
+    scores = with_perplexity(trainer.evaluate(batches))
+    tokens = sum(batch.ids.numel() for batch in batches)
+    if options.json:
+        print(json.dumps({**about, "held_out_tokens": tokens, **scores}))
+        return 0
+    print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {tokens:,} held-out tokens")
+    for name, value in scores.items():
+        print(f"  {name:<16}{value:8.4f}" if "accuracy" not in name else f"  {name:<16}{value:8.2%}")
+    return 0
+
+
+def with_perplexity(scores: dict[str, float]) -> dict[str, float]:
+    """The scores, and exp(loss) of each loss over the vocabulary.
+
+    >>> with_perplexity({"loss": 0.0, "lm": 0.0})
+    {'loss': 0.0, 'lm': 0.0, 'lm_perplexity': 1.0}
+    """
+    return scores | {f"{name}_perplexity": math.exp(scores[name]) for name in ("mlm", "lm") if name in scores}
+
+
+def _find(options: argparse.Namespace) -> tuple[RunConfig, Any, dict[str, Any]]:
+    folder = Path(options.model)
+    if checkpoints(folder):
+        config = read_run_folder(folder, options.overrides)
+        trained, state = load_run(folder, config, options.step)
+        return config, trained, {"run": folder.as_posix(), "step": state["step"]}
+    require(
+        options.step is None, f"{folder} is no run's folder: it holds no checkpoint, so there is no --step to choose"
+    )
+    require(
+        options.model in pretrained_names() or folder.is_dir(),
+        f"{options.model!r} is neither a run's folder nor one of the models that ship with the package, "
+        f"{pretrained_names()}",
+    )
+    model = load_pretrained(options.model)
+    require(options.run_file is not None, "a model by name does not know its corpus; give its run file with --run")
+    config = read_run(options.run_file, options.overrides)
+    require(
+        config.model == model.config,
+        f"{options.run_file} describes another model than {options.model}; give the run file that it was trained with",
+    )
+    return config, model, {"model": options.model}

@@ -1,0 +1,54 @@
+"""``companion export``: a run's weights, rounded to float16, with configuration and model card."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from companion.cli.runs import load_run, read_run_folder
+from companion.errors import require
+from companion.models.pretrained import WEIGHTS, save_pretrained
+from companion.training.card import model_card
+
+DESCRIPTION = """\
+Write the weights of a run, in float16, with its configuration and a model card made from the run's record: what
+load_pretrained reads. With --snapshots, the weights of every kept checkpoint too, as step-N.safetensors.
+"""
+EPILOG = """\
+examples:
+  companion export runs/mine --record runs/mine/record.json --out exported/mine
+  python -c 'from companion import load_pretrained; print(load_pretrained("exported/mine"))'
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "export",
+        help="write a run's weights for load_pretrained, with a model card",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the model is written")
+    parser.add_argument("--name", help="the model's name on the card (default: the name of FOLDER)")
+    parser.add_argument("--step", type=int, metavar="N", help="a step whose checkpoint was kept (default: the newest)")
+    parser.add_argument("--record", type=Path, metavar="FILE.json", help="what `companion pretrain --record` wrote")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the model."""
+    config = read_run_folder(options.run_folder)
+    model, state = load_run(options.run_folder, config, options.step)
+    record: dict[str, Any] | None = None
+    if options.record is not None:
+        require(options.record.is_file(), f"there is no record {options.record}")
+        record = json.loads(options.record.read_text(encoding="utf-8"))
+    name = options.name or options.out.name
+    card = model_card(name, config, model, step=state["step"], record=record)
+    save_pretrained(options.out, model, card=card, about={"step": state["step"]})
+    size = (options.out / WEIGHTS).stat().st_size
+    print(f"{name}: step {state['step']:,}, {size / 1e6:.2f} MB of weights, written to {options.out}")
+    return 0
