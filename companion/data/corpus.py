@@ -75,9 +75,9 @@ def _documents(path: Path) -> Iterator[str | None]:
     if path.suffix.lower() == ".txt":
         yield content
         return
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            yield _row(path, number, line)
+    for number, row in enumerate(content.split("\n"), start=1):
+        if row.strip():
+            yield _row(path, number, row)
 
 
 def _row(path: Path, number: int, line: str) -> str | None:
@@ -181,9 +181,9 @@ class TokenCorpus:
         """(D,) int64: where the documents begin."""
         return _starts(self.document_ends)
 
-    def document(self, d: int) -> Tensor:
-        """The token ids of document d."""
-        return self.ids[int(self.document_starts[d]) : int(self.document_ends[d])]
+    def documents(self) -> Sequence[Tensor]:
+        """The token ids of each document."""
+        return torch.split(self.ids, (self.document_ends - self.document_starts).tolist())
 
     def select(self, documents: Tensor) -> TokenCorpus:
         """A corpus of these documents (numbers, in this order)."""
@@ -192,11 +192,13 @@ class TokenCorpus:
         last = torch.searchsorted(self.sentence_ends, ends, right=True)
         new_ends = (ends - starts).cumsum(0)
         shift = _starts(new_ends) - starts  # (D,), from places here to places in the new row
-        tokens = torch.arange(int(new_ends[-1])) - torch.repeat_interleave(shift, ends - starts)
+        parts = self.documents()
         n = last - first
         sentences = torch.arange(int(n.sum())) - torch.repeat_interleave(_starts(n.cumsum(0)) - first, n)
         return TokenCorpus(
-            self.ids[tokens], self.sentence_ends[sentences] + torch.repeat_interleave(shift, n), new_ends
+            torch.cat([parts[d] for d in documents.tolist()]),
+            self.sentence_ends[sentences] + torch.repeat_interleave(shift, n),
+            new_ends,
         )
 
     def split(self, held_out: float, seed: int = 0) -> tuple[TokenCorpus, TokenCorpus]:
@@ -245,7 +247,7 @@ class TokenCorpus:
         try:
             tensors = load_file(folder / "corpus.safetensors")
             counts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-            corpus = cls(*(tensors[name] for name in _TENSORS), skipped=counts["skipped"])
+            corpus = cls(**{name: tensors[name] for name in _TENSORS}, skipped=counts["skipped"])
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"the corpus in {folder} is damaged ({error}); make it again") from error
         require(

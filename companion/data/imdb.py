@@ -117,7 +117,7 @@ def pretraining_texts(*, data_dir: str | Path | None = None) -> list[str]:
     stand in both train and unsupervised; 123 of train and 266 of unsupervised (270 rows) stand in test.
     """
     test = {_fingerprint(t) for t in load_imdb("test", data_dir=data_dir, clean=False).texts}
-    kept = {}
+    kept: dict[bytes, str] = {}
     for split in ("train", "unsupervised"):
         for text in load_imdb(split, data_dir=data_dir, clean=False).texts:
             mark = _fingerprint(text)

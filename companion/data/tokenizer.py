@@ -53,8 +53,8 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int = 8192) -> Tokenize
         ValueError: no text, fewer places than characters, or more places than the texts have pieces for.
 
     >>> tokenizer = train_tokenizer(["a new film, a renewed film"] * 20, vocab_size=30)
-    >>> tokenizer.encode("A film renew").tokens
-    ['[CLS]', 'a', 'film', 'ren', '##ew', '[SEP]']
+    >>> tokenizer.encode("Renewed: a film").tokens
+    ['[CLS]', 'r', '##e', '##n', '##ew', '##e', '##d', '[UNK]', 'a', 'film', '[SEP]']
     """
     from tokenizers import trainers
 
@@ -152,4 +152,4 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     ids = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
     missing = [token for token, i in zip(SPECIAL_TOKENS, ids, strict=True) if i is None]
     require(not missing, f"the tokenizer has no {missing}; pretraining needs all of {list(SPECIAL_TOKENS)}")
-    return SpecialIds(*ids)
+    return SpecialIds(*(i for i in ids if i is not None))
