@@ -4,6 +4,10 @@ The names below are the public ones; each module's docstrings give formulas, sha
 """
 
 from companion.config import TrainConfig, TransformerConfig
+from companion.data.imdb import load_imdb
+from companion.data.pairs import sentence_pairs
+from companion.data.tokenizer import load_tokenizer
+from companion.data.transforms import mask_tokens, pack_blocks
 from companion.models.bert import BERT, BERTOutput
 from companion.models.classifier import TransformerClassifier
 from companion.models.convert import from_huggingface, to_huggingface
@@ -39,11 +43,16 @@ __all__ = [
     "from_huggingface",
     "length_mask",
     "load_checkpoint",
+    "load_imdb",
     "load_pretrained",
+    "load_tokenizer",
+    "mask_tokens",
     "next_token_loss",
+    "pack_blocks",
     "record_attention",
     "rope_angles",
     "save_checkpoint",
+    "sentence_pairs",
     "sinusoidal_table",
     "to_huggingface",
     "token_cross_entropy",
