@@ -1,6 +1,6 @@
 """Configurations: small, frozen, checked when they are made, and equal to what they were after a round trip."""
 
-from companion.config.base import Config, check_at_least, check_choice, check_dropout, check_heads
+from companion.config.base import Config, check_at_least, check_choice, check_dropout, check_heads, check_number
 from companion.config.train import Schedule, TrainConfig
 from companion.config.transformer import Activation, Backend, Norm, Pairing, PositionScheme, TransformerConfig
 
@@ -18,4 +18,5 @@ __all__ = [
     "check_choice",
     "check_dropout",
     "check_heads",
+    "check_number",
 ]

@@ -1,5 +1,6 @@
 """What all configurations share: the checks, and the way to a dictionary and back."""
 
+import math
 from dataclasses import asdict, fields
 from typing import Any, Self, get_args
 
@@ -39,6 +40,21 @@ def check_at_least(name: str, value: int, least: int) -> None:
     require(
         isinstance(value, int) and not isinstance(value, bool) and value >= least,
         lambda: f"{name}={value!r} must be a whole number of at least {least}",
+    )
+
+
+def check_number(name: str, value: float, *, positive: bool) -> None:
+    """Require a finite number that is greater than 0, or at least not below it.
+
+    >>> check_number("peak_lr", 0.0, positive=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: peak_lr=0.0 must be a finite number greater than 0
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    require(
+        is_number and (value > 0 or (value == 0 and not positive)),
+        lambda: f"{name}={value!r} must be a finite number {'greater than 0' if positive else 'of at least 0'}",
     )
 
 

@@ -1,10 +1,9 @@
 """How a model is trained."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from companion.config.base import Config, check_at_least, check_choice
+from companion.config.base import Config, check_at_least, check_choice, check_number
 from companion.errors import require
 from companion.runtime import Precision
 
@@ -75,17 +74,12 @@ class TrainConfig(Config):
             check_at_least("snapshots", step, 0)
         check_choice("schedule", self.schedule, Schedule)
         check_choice("precision", self.precision, Precision)
-        for name in ("peak_lr", "eps"):
-            require(0.0 < getattr(self, name) < math.inf, f"{name}={getattr(self, name)} must be positive")
-        for name in ("weight_decay", "grad_clip"):
-            require(0.0 <= getattr(self, name) < math.inf, f"{name}={getattr(self, name)} must be 0 or more")
-        require(
-            0.0 <= self.min_lr <= self.peak_lr, f"min_lr={self.min_lr} must be between 0 and peak_lr={self.peak_lr}"
-        )
-        require(
-            len(self.betas) == 2 and all(0.0 <= beta < 1.0 for beta in self.betas),
-            f"betas={self.betas} must be two numbers in [0, 1)",
-        )
+        for name in ("peak_lr", "min_lr", "eps", "weight_decay", "grad_clip"):
+            check_number(name, getattr(self, name), positive=name in ("peak_lr", "eps"))
+        require(self.min_lr <= self.peak_lr, f"min_lr={self.min_lr} must be at most peak_lr={self.peak_lr}")
+        for beta in self.betas:
+            check_number("betas", beta, positive=False)
+        require(len(self.betas) == 2 and max(self.betas) < 1, f"betas={self.betas} must be two numbers in [0, 1)")
         require(
             self.decay_steps == 0 or self.schedule == "trapezoid",
             f"decay_steps={self.decay_steps} belongs to schedule='trapezoid', but schedule={self.schedule!r}",

@@ -68,7 +68,7 @@ def save_checkpoint(
         _put_in_place(partial, folder)
     except OSError as error:
         raise _not_written(error, run_dir, step) from error
-    _rotate(run_dir, keep, {step, *keep_steps})
+    _rotate(run_dir, keep, keep_steps, folder)
     return folder
 
 
@@ -175,9 +175,12 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     _discard(aside)
 
 
-def _rotate(run_dir: Path, keep: int, keep_steps: Collection[int]) -> None:
-    for folder in [p for p in checkpoints(run_dir) if checkpoint_step(p) not in keep_steps][: -keep or None]:
-        _discard(folder)
+def _rotate(run_dir: Path, keep: int, keep_steps: Collection[int], written: Path) -> None:
+    """Remove older checkpoints, but never the one just written: a run may have gone back to an earlier step."""
+    candidates = [p for p in checkpoints(run_dir) if checkpoint_step(p) not in keep_steps]
+    for folder in candidates[:-keep]:
+        if folder != written:
+            _discard(folder)
 
 
 def _discard(folder: Path) -> None:

@@ -56,7 +56,7 @@ def parallel(module: nn.Module) -> nn.Module:
         return module
     # A parameter that no loss depends on (a head whose task is not trained) must not stall the others.
     wrapped = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
-    wrapped.register_comm_hook(None, _sum_bucket)  # type: ignore[no-untyped-call]
+    wrapped.register_comm_hook(None, _sum_bucket)
     warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
     return wrapped
 
@@ -87,7 +87,7 @@ def any_of(flag: bool) -> bool:
     return sum_counts({"flag": int(flag)})["flag"] > 0
 
 
-def _sum_bucket(_: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum_bucket(_: Any, bucket: Any) -> torch.futures.Future[Tensor]:
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda future: future.value()[0])  # type: ignore[no-any-return]
 

@@ -1,14 +1,13 @@
 """The gradient of one step, however many micro-batches and processes it is spread over."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from companion.data.stream import Batch
 from companion.nn.losses import LossSum
 from companion.training.objectives import Objective
 
@@ -25,14 +24,14 @@ class SummedLosses(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Any) -> dict[str, LossSum]:
+    def forward(self, batch: Batch) -> dict[str, LossSum]:
         """The objective's terms."""
         return self.objective(self.model, batch)
 
 
 def accumulate_gradients(
-    losses: Callable[[Any], Mapping[str, LossSum]],
-    batches: Sequence[Any],
+    losses: Callable[[Batch], Mapping[str, LossSum]],
+    batches: Sequence[Batch],
     counts: Mapping[str, int],
     *,
     unsynchronized: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -65,24 +64,10 @@ def accumulate_gradients(
     return means
 
 
-def count_targets(objective: Objective, batches: Sequence[Any]) -> Counts:
+def count_targets(objective: Objective, batches: Sequence[Batch]) -> Counts:
     """How many targets each term has in all these batches, and how many real ``tokens`` they hold."""
     total: Counter[str] = Counter()
     for batch in batches:
         total.update(objective.counts(batch))
-        total["tokens"] += real_tokens(batch)
+        total["tokens"] += batch.n_tokens
     return dict(total)
-
-
-def real_tokens(batch: Any) -> int:
-    """Tokens of a batch that are no padding."""
-    return int(batch.ids.numel() if batch.padding is None else batch.padding.sum())
-
-
-def move(batch: Any, device: torch.device) -> Any:
-    """A batch (a dataclass of tensors) with its tensors on this device."""
-    if device.type == "cpu":
-        return batch
-    values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-    tensors = {name: v.to(device, non_blocking=True) for name, v in values.items() if isinstance(v, Tensor)}
-    return dataclasses.replace(batch, **tensors)

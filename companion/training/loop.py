@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from companion.config import TrainConfig
+from companion.data.stream import Batch
 from companion.errors import require
 from companion.runtime import precision
 from companion.training import distributed
 from companion.training.checkpoint import save_checkpoint
-from companion.training.gradients import SummedLosses, accumulate_gradients, count_targets, move
+from companion.training.evaluation import evaluate
+from companion.training.gradients import SummedLosses, accumulate_gradients, count_targets
 from companion.training.interrupt import polite_interrupt
 from companion.training.objectives import Objective
 from companion.training.optimizer import adamw
@@ -60,12 +62,12 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        stream: Iterator[Any],
+        stream: Iterator[Batch],
         objective: Objective,
         config: TrainConfig,
         *,
         device: torch.device | str | None = None,
-        eval_batches: Iterable[Any] | None = None,
+        eval_batches: Iterable[Batch] | None = None,
     ) -> None:
         self.device = next(model.parameters()).device if device is None else torch.device(device)
         self.model, self.stream, self.objective = model.to(self.device), stream, objective
@@ -94,7 +96,7 @@ class Trainer:
         counts = distributed.sum_counts(count_targets(self.objective, batches))
         self.optimizer.zero_grad(set_to_none=True)
         with seeded(step_seed(self.config.seed, self.step, distributed.rank()), self.device):
-            terms = self._backward([move(batch, self.device) for batch in batches], counts)
+            terms = self._backward([batch.to(self.device) for batch in batches], counts)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip or math.inf)
         losses, grad_norm = self._numbers(terms, norm)
         self.optimizer.step()
@@ -151,34 +153,22 @@ class Trainer:
                     self.save(checkpoint_dir)
         return self.history
 
-    def evaluate(self, batches: Iterable[Any]) -> dict[str, float]:
-        """Mean loss of each term over all targets of these batches, their sum ``loss``, and accuracies.
-
-        Without dropout; the model's mode and torch's generators are left as they were.
-        """
-        sums: dict[str, list[float]] = {}
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            with torch.no_grad(), seeded(self.config.seed, self.device):
-                for batch in batches:
-                    with precision(self.config.precision, device=self.device):
-                        scores = self.objective.evaluate(self.model, move(batch, self.device))
-                    for name, score in scores.items():
-                        total = sums.setdefault(name, [0.0, 0.0])
-                        total[0] += float(score.total)
-                        total[1] += float(score.n_targets)
-        finally:
-            for module, mode in modes:
-                module.training = mode
-        require(bool(sums), "there is no batch to evaluate on")
-        return self._means(sums)
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """:func:`companion.training.evaluation.evaluate` with this trainer's model, objective and precision."""
+        kind = self.config.precision
+        return evaluate(self.model, batches, self.objective, kind=kind, device=self.device)
 
     def save(self, checkpoint_dir: str | PathLike[str]) -> None:
         """Write a checkpoint into the run's folder, by the first process alone."""
+        error: OSError | None = None
         if distributed.rank() == 0:
             keep, snapshots = self.config.keep_checkpoints, self.config.snapshots
-            save_checkpoint(checkpoint_dir, self.state_dict(), keep=keep, keep_steps=snapshots)
+            try:
+                save_checkpoint(checkpoint_dir, self.state_dict(), keep=keep, keep_steps=snapshots)
+            except OSError as failure:
+                error = failure
+        if distributed.any_of(error is not None):  # in all processes, or the others would wait for ever
+            raise error or OSError("the first process could not write the checkpoint; see its message")
 
     def state_dict(self) -> dict[str, Any]:
         """All that training needs to go on as if nothing had happened; tensors are not copied.
@@ -205,17 +195,19 @@ class Trainer:
             ValueError: it comes from another configuration, model or objective; the message names the fields. Only
                 those in :data:`MAY_CHANGE` may differ.
         """
-        mine = self.state_dict()
-        require(
-            state["model_kind"] == mine["model_kind"],
-            f"the checkpoint holds a {state['model_kind']}, but the model is a {mine['model_kind']}",
-        )
-        for kind, ignore in (("config", MAY_CHANGE), ("model_config", ()), ("objective", ())):
-            _require_same(kind, state[kind], mine[kind], ignore)
-        if state["processes"] != mine["processes"]:
+        for what, kind, thing in (
+            ("model", state["model_kind"], self.model),
+            ("objective", state["objective"]["kind"], self.objective),
+        ):
+            mine = type(thing).__name__
+            require(kind == mine, f"the checkpoint's {what} is a {kind}; this one is a {mine}")
+        _require_same("configuration", state["config"], self.config, ignore=MAY_CHANGE)
+        _require_same("model", state["model_config"], getattr(self.model, "config", None))
+        _require_same("objective", state["objective"], self.objective, ignore=["kind"])
+        if state["processes"] != distributed.world_size():
             warnings.warn(
-                f"the checkpoint was made by {state['processes']} processes and goes on in {mine['processes']}: a "
-                "sound continuation, but not bit for bit what it would have been",
+                f"the checkpoint was made by {state['processes']} processes and goes on in {distributed.world_size()}: "
+                "a sound continuation, but not bit for bit what it would have been",
                 stacklevel=2,
             )
         self.model.load_state_dict(state["model"])
@@ -224,18 +216,16 @@ class Trainer:
             self.stream.load_state_dict(state["stream"])  # type: ignore[attr-defined]
         self.step, self.history = state["step"], copy.deepcopy(state["history"])
 
-    def _next_batches(self) -> list[Any]:
+    def _next_batches(self) -> list[Batch]:
         batches = []
         for _ in range(self.config.grad_accum_steps):
             batch = next(self.stream, None)
-            require(
-                batch is not None,
-                lambda: f"the stream of batches ended at step {self.step}; a trainer needs an endless one",
-            )
+            if batch is None:
+                raise ValueError(f"the stream of batches ended at step {self.step}; a trainer needs an endless one")
             batches.append(batch)
         return batches
 
-    def _backward(self, batches: list[Any], counts: dict[str, int]) -> dict[str, Tensor]:
+    def _backward(self, batches: list[Batch], counts: dict[str, int]) -> dict[str, Tensor]:
         return accumulate_gradients(
             self._losses,
             batches,
@@ -256,13 +246,6 @@ class Trainer:
             )
         return named, grad_norm
 
-    def _means(self, sums: dict[str, list[float]]) -> dict[str, float]:
-        device = self.device if self.device.type == "cuda" else "cpu"
-        totals = distributed.sum_values(torch.tensor(list(sums.values()), dtype=torch.float64, device=device)).tolist()
-        means = {name: total / count for name, (total, count) in zip(sums, totals, strict=True) if count}
-        loss = sum(value for name, value in means.items() if not name.endswith("_accuracy"))
-        return {"loss": loss, **means}
-
     def _due(self, every: int) -> bool:
         return self.step == self.config.max_steps or (every > 0 and self.step % every == 0)
 
@@ -277,15 +260,19 @@ class Trainer:
 
 def _fields(config: object) -> dict[str, Any]:
     """A dataclass's fields; none of anything else."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return dataclasses.asdict(config)
-    return {}
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        return {}
+    return dataclasses.asdict(config)
 
 
-def _require_same(what: str, saved: dict[str, Any], mine: dict[str, Any], ignore: Collection[str]) -> None:
+def _require_same(what: str, saved: dict[str, Any], config: object, *, ignore: Collection[str] = ()) -> None:
+    """Require that a checkpoint's fields are those of ``config``; one it does not know had its default."""
+    mine = _fields(config)
+    defaults = {f.name: f.default for f in dataclasses.fields(config)} if mine else {}  # type: ignore[arg-type]
+    saved = {**defaults, **saved}
     differing = [
-        f"{name} was {saved.get(name, '(absent)')!r} and is {mine.get(name, '(absent)')!r}"
-        for name in {**saved, **mine}
+        f"{name} was {saved.get(name)!r} and is {mine.get(name)!r}"
+        for name in {**mine, **saved}
         if name not in ignore and saved.get(name) != mine.get(name)
     ]
     require(

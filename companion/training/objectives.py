@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from companion.data.stream import Batch
 from companion.errors import require
 from companion.nn.losses import IGNORE, LossSum, chunked_cross_entropy, next_token_labels, token_cross_entropy
 
@@ -19,13 +20,13 @@ CHUNK = 1024
 class Objective(Protocol):
     """What :class:`companion.Trainer` needs to know about a task."""
 
-    def counts(self, batch: Any) -> dict[str, int]:
+    def counts(self, batch: Batch) -> dict[str, int]:
         """How many targets each term has in this batch, from the labels alone."""
 
-    def __call__(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def __call__(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """Each term's loss, summed over the targets; the same names, and the same numbers of targets."""
 
-    def evaluate(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def evaluate(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """The same terms without gradients, and for each ``name_accuracy``: how many targets the model got right."""
 
 
@@ -43,37 +44,27 @@ class MaskedLanguageModeling:
     next_sentence: bool = True
     chunk: int = CHUNK
 
-    def counts(self, batch: Any) -> dict[str, int]:
+    def counts(self, batch: Batch) -> dict[str, int]:
         """Chosen tokens, and pairs."""
-        counts = {"mlm": _targets(batch.labels)}
-        return {**counts, "nsp": _targets(self._next_labels(batch))} if self.next_sentence else counts
+        counts = {"mlm": _targets(_labels(batch, "labels"))}
+        return {**counts, "nsp": _targets(_labels(batch, "next_labels"))} if self.next_sentence else counts
 
-    def __call__(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def __call__(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``mlm`` through the head on the chosen rows only, ``nsp`` from the first token of each row."""
         h = model.encode(batch.ids, segments=batch.segments, padding=batch.padding)  # (B, T, D)
-        losses = {"mlm": chunked_cross_entropy(h, batch.labels, model.mlm_head, chunk=self.chunk)}
+        losses = {"mlm": chunked_cross_entropy(h, _labels(batch, "labels"), model.mlm_head, chunk=self.chunk)}
         if self.next_sentence:
-            losses["nsp"] = token_cross_entropy(self._nsp_head(model)(h), self._next_labels(batch))
+            losses["nsp"] = token_cross_entropy(self._nsp_head(model)(h), _labels(batch, "next_labels"))
         return losses
 
     @torch.no_grad()
-    def evaluate(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def evaluate(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``mlm``, ``mlm_accuracy``, ``nsp``, ``nsp_accuracy``."""
         h = model.encode(batch.ids, segments=batch.segments, padding=batch.padding)  # (B, T, D)
-        scores = _judged("mlm", h, batch.labels, model.mlm_head, self.chunk)
+        scores = _judged("mlm", h, _labels(batch, "labels"), model.mlm_head, self.chunk)
         if self.next_sentence:
-            scores |= _scores("nsp", self._nsp_head(model)(h), self._next_labels(batch))
+            scores |= _scores("nsp", self._nsp_head(model)(h), _labels(batch, "next_labels"))
         return scores
-
-    @staticmethod
-    def _next_labels(batch: Any) -> Tensor:
-        require(
-            batch.next_labels is not None,
-            "the batch has no next_labels, which next_sentence=True learns from; make it from sentence pairs, or use "
-            "MaskedLanguageModeling(next_sentence=False)",
-        )
-        labels: Tensor = batch.next_labels
-        return labels
 
     @staticmethod
     def _nsp_head(model: Any) -> nn.Module:
@@ -95,43 +86,61 @@ class NextToken:
 
     chunk: int = CHUNK
 
-    def counts(self, batch: Any) -> dict[str, int]:
+    def counts(self, batch: Batch) -> dict[str, int]:
         """All tokens but the last of each row."""
         return {"lm": _targets(self._labels(batch))}
 
-    def __call__(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def __call__(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``lm`` in chunks."""
         h = model.encode(batch.ids, padding=batch.padding)  # (B, T, D)
         return {"lm": chunked_cross_entropy(h, self._labels(batch), model.lm_head, chunk=self.chunk)}
 
     @torch.no_grad()
-    def evaluate(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def evaluate(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``lm`` and ``lm_accuracy``."""
         h = model.encode(batch.ids, padding=batch.padding)  # (B, T, D)
         return _judged("lm", h, self._labels(batch), model.lm_head, self.chunk)
 
     @staticmethod
-    def _labels(batch: Any) -> Tensor:
-        labels: Tensor | None = batch.labels
-        return next_token_labels(batch.ids, padding=batch.padding) if labels is None else labels
+    def _labels(batch: Batch) -> Tensor:
+        if batch.labels is None:
+            return next_token_labels(batch.ids, padding=batch.padding)
+        return batch.labels
 
 
 @dataclass(frozen=True)
 class Classification:
     """One class for each row: ``classes``, from ``batch.classes`` (B,)."""
 
-    def counts(self, batch: Any) -> dict[str, int]:
+    def counts(self, batch: Batch) -> dict[str, int]:
         """Rows with a label."""
-        return {"classes": _targets(batch.classes)}
+        return {"classes": _targets(_labels(batch, "classes"))}
 
-    def __call__(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def __call__(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``classes``."""
-        return {"classes": token_cross_entropy(model(batch.ids, padding=batch.padding), batch.classes)}
+        logits = model(batch.ids, padding=batch.padding)  # (B, C)
+        return {"classes": token_cross_entropy(logits, _labels(batch, "classes"))}
 
     @torch.no_grad()
-    def evaluate(self, model: Any, batch: Any) -> dict[str, LossSum]:
+    def evaluate(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``classes`` and ``classes_accuracy``."""
-        return _scores("classes", model(batch.ids, padding=batch.padding), batch.classes)
+        logits = model(batch.ids, padding=batch.padding)  # (B, C)
+        return _scores("classes", logits, _labels(batch, "classes"))
+
+
+def _labels(batch: Batch, name: str) -> Tensor:
+    """The batch's ``labels``, ``next_labels`` or ``classes``, which the objective cannot do without."""
+    labels: Tensor | None = getattr(batch, name)
+    if labels is None:
+        raise ValueError(f"the objective learns from batch.{name}, but the batch has none; {_WAY_OUT[name]}")
+    return labels
+
+
+_WAY_OUT = {
+    "labels": "make it with mask_tokens",
+    "next_labels": "make it from sentence_pairs, or use MaskedLanguageModeling(next_sentence=False)",
+    "classes": "make it from labelled texts",
+}
 
 
 def _targets(labels: Tensor) -> int:
