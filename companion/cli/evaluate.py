@@ -6,19 +6,20 @@ import math
 from pathlib import Path
 from typing import Any
 
-from companion.cli.runs import load_run, read_run_folder
+from companion.cli.runs import add_overrides, load_run, read_run_folder
 from companion.errors import require
-from companion.models.pretrained import load_pretrained, pretrained_names
+from companion.models.pretrained import load_pretrained, pretrained_settings
 from companion.training.checkpoint import checkpoints
-from companion.training.loop import Trainer
+from companion.training.evaluation import evaluate
 from companion.training.pretrain import build_objective, build_streams, use_machine
-from companion.training.runfile import RunConfig, read_run
+from companion.training.runfile import RunConfig, apply_overrides
 
 DESCRIPTION = """\
 Loss, accuracy and perplexity on the held-out part of a corpus.
 
 MODEL is a run's folder (its newest checkpoint is taken, or the one of --step), the name of a model that ships with the
-package, or a folder that `companion export` wrote. A run knows its corpus; for the others give --run.
+package, or a folder that `companion export` wrote. Each knows the corpus that it was trained on; --set data.corpus=...
+takes another one, which must have the same tokenizer.
 
 A masked word counts as right if the model's first guess is the word. Perplexity is exp(loss): the number of equally
 likely words that would be as hard to tell apart.
@@ -26,7 +27,7 @@ likely words that would be as hard to tell apart.
 EPILOG = """\
 examples:
   companion evaluate runs/bert-book-imdb
-  companion evaluate bert-book-imdb --run book/recipes/bert-book-imdb.toml
+  companion evaluate bert-book-imdb
   companion evaluate runs/bert-book-imdb --step 1000 --json
 """
 
@@ -41,10 +42,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="a run's folder, or the name of a model")
-    parser.add_argument("--run", type=Path, dest="run_file", metavar="RUN.toml", help="the run file of a named model")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE", help="as in pretrain"
-    )
+    add_overrides(parser)
     parser.add_argument("--step", type=int, metavar="N", help="a step of the run whose checkpoint was kept")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -55,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
     config, model, about = _find(options)
     device = use_machine(config.machine)
     batches = build_streams(config, all_held_out=True).held_out
-    trainer = Trainer(model, iter(()), build_objective(config), config.train, device=device)
-    scores = with_perplexity(trainer.evaluate(batches))
-    tokens = sum(batch.ids.numel() for batch in batches)
+    objective, kind = build_objective(config), config.train.precision
+    scores = with_perplexity(evaluate(model.to(device), batches, objective, kind=kind, device=device))
+    tokens = sum(batch.n_tokens for batch in batches)
     if options.json:
         print(json.dumps({**about, "held_out_tokens": tokens, **scores}))
         return 0
@@ -82,19 +80,9 @@ def _find(options: argparse.Namespace) -> tuple[RunConfig, Any, dict[str, Any]]:
         config = read_run_folder(folder, options.overrides)
         trained, state = load_run(folder, config, options.step)
         return config, trained, {"run": folder.as_posix(), "step": state["step"]}
-    require(
-        options.step is None, f"{folder} is no run's folder: it holds no checkpoint, so there is no --step to choose"
-    )
-    require(
-        options.model in pretrained_names() or folder.is_dir(),
-        f"{options.model!r} is neither a run's folder nor one of the models that ship with the package, "
-        f"{pretrained_names()}",
-    )
+    require(options.step is None, f"{folder} holds no checkpoint, so there is no --step to choose")
     model = load_pretrained(options.model)
-    require(options.run_file is not None, "a model by name does not know its corpus; give its run file with --run")
-    config = read_run(options.run_file, options.overrides)
-    require(
-        config.model == model.config,
-        f"{options.run_file} describes another model than {options.model}; give the run file that it was trained with",
-    )
-    return config, model, {"model": options.model}
+    about = pretrained_settings(options.model)["about"]
+    require("run" in about, f"{options.model} does not say how it was trained, so its data are not known")
+    config = RunConfig.from_dict(apply_overrides(about["run"], options.overrides))
+    return config, model, {"model": options.model, "step": about["step"]}

@@ -12,11 +12,12 @@ from companion.training.card import model_card
 
 DESCRIPTION = """\
 Write the weights of a run, in float16, with its configuration and a model card made from the run's record: what
-load_pretrained reads. With --snapshots, the weights of every kept checkpoint too, as step-N.safetensors.
+load_pretrained reads. With --step, the weights of a checkpoint that was kept (train.snapshots in the run file).
 """
 EPILOG = """\
 examples:
   companion export runs/mine --record runs/mine/record.json --out exported/mine
+  companion export runs/mine --step 400 --out exported/mine-400
   python -c 'from companion import load_pretrained; print(load_pretrained("exported/mine"))'
 """
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         record = json.loads(options.record.read_text(encoding="utf-8"))
     name = options.name or options.out.name
     card = model_card(name, config, model, step=state["step"], record=record)
-    save_pretrained(options.out, model, card=card, about={"step": state["step"]})
+    save_pretrained(options.out, model, card=card, about={"step": state["step"], "run": config.to_dict()})
     size = (options.out / WEIGHTS).stat().st_size
     print(f"{name}: step {state['step']:,}, {size / 1e6:.2f} MB of weights, written to {options.out}")
     return 0

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from companion.cli.runs import RUN, add_overrides
 from companion.training import distributed
 from companion.training.checkpoint import latest_checkpoint, load_checkpoint
 from companion.training.loop import Trainer
-from companion.training.pretrain import Log, build_trainer, corpus_facts, summary, use_machine
+from companion.training.pretrain import build_trainer, use_machine
+from companion.training.record import Log, summary
 from companion.training.runfile import RunConfig, read_run
 
 INTERRUPTED = 130
@@ -54,14 +56,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_file", type=Path, metavar="RUN.toml", help="what to train, and how")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="SECTION.KEY=VALUE",
-        help="replace one value of the run file; may be given several times",
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="the run's folder (default: runs/ and the run file's name)"
     )
@@ -80,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
         _take_up(trainer, out, fresh=options.fresh)
         if trainer.step < config.train.max_steps:
             _train(trainer, config, out)
-        if distributed.rank() == 0 and options.record is not None and trainer.step >= config.train.max_steps:
+        else:
+            _say(f"nothing left to do: max_steps={config.train.max_steps:,}; more with --set train.max_steps=...")
+        if distributed.rank() == 0 and options.record is not None and not trainer.interrupted:
             _record(trainer, config, options)
     return INTERRUPTED if trainer.interrupted else 0
 
@@ -99,7 +96,7 @@ def _take_up(trainer: Trainer, out: Path, *, fresh: bool) -> None:
 def _train(trainer: Trainer, config: RunConfig, out: Path) -> None:
     if distributed.rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "run.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+        (out / RUN).write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
     n = sum(p.numel() for p in trainer.model.parameters())
     _say(f"{type(trainer.model).__name__} of {n:,} parameters, {config.train.max_steps:,} steps")
     say = None if sys.stderr.isatty() else _say
@@ -114,7 +111,7 @@ def _train(trainer: Trainer, config: RunConfig, out: Path) -> None:
 
 def _record(trainer: Trainer, config: RunConfig, options: argparse.Namespace) -> None:
     command = f"companion pretrain {options.run_file.as_posix()}" + "".join(f" --set {o}" for o in options.overrides)
-    record = summary(config, trainer.history, command=command, corpus=corpus_facts(config))
+    record = summary(trainer, config, command=command)
     options.record.parent.mkdir(parents=True, exist_ok=True)
     options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
     _say(f"recorded in {options.record}")

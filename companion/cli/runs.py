@@ -1,5 +1,6 @@
-"""What the commands share: finding a run's configuration and the weights of one of its steps."""
+"""What the commands share: overrides, a run's configuration, and the weights of one of its steps."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,16 +11,40 @@ from companion.models.bert import BERT
 from companion.models.gpt import GPT
 from companion.training.checkpoint import checkpoints, load_checkpoint
 from companion.training.pretrain import build_model
-from companion.training.runfile import RunConfig, apply_overrides
+from companion.training.runfile import RunConfig, apply_overrides, parse_override
 
 RUN = "run.json"
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set`` to a command's parser."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        type=_override,
+        metavar="SECTION.KEY=VALUE",
+        help="replace one value of the run, like train.max_steps=100; may be given several times",
+    )
+
+
+def _override(text: str) -> str:
+    try:
+        parse_override(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def read_run_folder(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration that a run's folder was trained with."""
     require((folder / RUN).is_file(), f"{folder} holds no {RUN}; is it a folder that `companion pretrain` wrote?")
-    values: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    return RunConfig.from_dict(apply_overrides(values, overrides))
+    try:
+        values: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        return RunConfig.from_dict(apply_overrides(values, overrides))
+    except ValueError as error:
+        raise ValueError(f"{folder / RUN}: {error}") from error
 
 
 def load_run(folder: Path, config: RunConfig, step: int | None = None) -> tuple[BERT | GPT, dict[str, Any]]:

@@ -35,17 +35,27 @@ def load_pretrained(name_or_folder: str | Path) -> BERT | GPT:
     Raises:
         ValueError: there is no such model (it says which there are), or its files are damaged or do not fit together.
     """
+    settings = pretrained_settings(name_or_folder)
+    kind = settings["kind"]
+    require(kind in KINDS, f"{CONFIG} of {name_or_folder} says kind={kind!r}; expected one of {list(KINDS)}")
+    with torch.random.fork_rng(devices=[]):  # the first weights are replaced below: they shall cost no random numbers
+        model = KINDS[kind](TransformerConfig.from_dict(settings["config"]))
+    _load_strictly(model, _read_weights(_find(name_or_folder), name_or_folder), str(name_or_folder))
+    return model.eval()
+
+
+def pretrained_settings(name_or_folder: str | Path) -> dict[str, Any]:
+    """What stands in a model's configuration file: ``kind``, ``config``, and ``about``, how it came about.
+
+    Raises:
+        ValueError: there is no such model, or the file is damaged.
+    """
     folder = _find(name_or_folder)
     try:
         settings: dict[str, Any] = json.loads(folder.joinpath(CONFIG).read_text(encoding="utf-8"))
-        kind, config = settings["kind"], settings["config"]
+        return {name: settings[name] for name in ("kind", "config", "about")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{CONFIG} of {name_or_folder} is missing or damaged ({error}); export it again") from error
-    require(kind in KINDS, f"{CONFIG} of {name_or_folder} says kind={kind!r}; expected one of {list(KINDS)}")
-    with torch.random.fork_rng(devices=[]):  # the first weights are replaced below: they shall cost no random numbers
-        model = KINDS[kind](TransformerConfig.from_dict(config))
-    _load_strictly(model, _read_weights(folder, name_or_folder), str(name_or_folder))
-    return model.eval()
+        raise ValueError(f"{CONFIG} of {name_or_folder} is missing or damaged ({error!r}); export it again") from error
 
 
 def save_pretrained(

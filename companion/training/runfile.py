@@ -185,14 +185,19 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     """
     changed = dict(values)
     for override in overrides:
-        section, key, value = _parse_override(override)
+        section, key, value = parse_override(override)
         before = changed.get(section, {})
         require(isinstance(before, dict), f"{section} must be a section, [{section}]")
         changed[section] = {**before, key: value}
     return changed
 
 
-def _parse_override(text: str) -> tuple[str, str, Any]:
+def parse_override(text: str) -> tuple[str, str, Any]:
+    """Section, key and value of an override; the value is TOML, or else taken as a string.
+
+    >>> parse_override("train.betas=[0.9, 0.98]"), parse_override("data.corpus=runs/data/mine")
+    (('train', 'betas', [0.9, 0.98]), ('data', 'corpus', 'runs/data/mine'))
+    """
     name, equals, value = text.partition("=")
     section, dot, key = name.strip().partition(".")
     require(

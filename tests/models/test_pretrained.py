@@ -97,7 +97,7 @@ def test_damaged_files_are_named(saved):
     (folder / "config.json").write_text('{"kind": "bert"}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"config\.json of .* is missing or damaged"):
         load_pretrained(folder)
-    (folder / "config.json").write_text('{"kind": "rnn", "config": {}}', encoding="utf-8")
+    (folder / "config.json").write_text('{"kind": "rnn", "config": {}, "about": {}}', encoding="utf-8")
     with pytest.raises(ValueError, match="kind='rnn'; expected one of"):
         load_pretrained(folder)
 
