@@ -193,7 +193,7 @@ def test_what_is_wrong_with_a_run_is_said_in_one_line(run_file, tmp_path, capsys
     out = ("--out", tmp_path / "run")
     assert "no run file" in fails(capsys, "pretrain", tmp_path / "gone.toml", *out)
     assert "has no field ['heads']" in fails(capsys, "pretrain", run_file, *out, "--set", "model.heads=2")
-    assert "make it with: companion data" in fails(
+    assert "make it with: companion data SOURCE" in fails(
         capsys, "pretrain", run_file, *out, "--set", f"data.corpus={(tmp_path / 'none').as_posix()}"
     )
     assert "set model.vocab_size=50" in fails(capsys, "pretrain", run_file, *out, "--set", "model.vocab_size=51")

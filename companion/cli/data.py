@@ -19,7 +19,8 @@ held-out part, by whole documents. The tokenizer never sees the held-out part.
 
 SOURCE is a folder of your own: each .txt file in it is a document, and so is each line of a .jsonl file, a JSON object
 with the field "text"; all in UTF-8. Or it is the word imdb: the 73,668 film reviews that the book pretrains on, from
-the folder named by the environment variable {VARIABLE}, or else from the Hugging Face hub.
+the folder named by the environment variable {VARIABLE}, or else from the Hugging Face hub. (For a folder of that
+name, write ./imdb.)
 
 What is left out (empty documents, rows without text) is counted and printed.
 """
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         tokenizer = load_tokenizer(options.tokenizer)
     special_ids(tokenizer)  # before the long part: does it have all that pretraining needs?
+    # Written last and removed first: a folder without it counts as no corpus, so no mixture of two is ever read.
+    (options.out / TOKENIZER).unlink(missing_ok=True)
     counts = {}
     for name, texts in parts.items():
         corpus = encode_corpus(texts, tokenizer, progress=sys.stderr.isatty())
@@ -77,7 +80,6 @@ def run(options: argparse.Namespace) -> int:
             f"{name}: {corpus.n_documents:,} documents, {corpus.n_sentences:,} sentences, {corpus.n_tokens:,} tokens; "
             f"{_skips(corpus.skipped)}"
         )
-    save_tokenizer(tokenizer, options.out / TOKENIZER)
     about = {
         "source": IMDB if options.source == IMDB else "folder",
         "held_out_share": options.held_out,
@@ -87,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         "parts": counts,
     }
     (options.out / "data.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    save_tokenizer(tokenizer, options.out / TOKENIZER)
     print(f"written to {options.out}; next: companion pretrain RUN.toml --set data.corpus={options.out.as_posix()}")
     return 0
 

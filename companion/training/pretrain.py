@@ -69,7 +69,9 @@ def build_streams(run: RunConfig, *, all_held_out: bool = False) -> Streams:
         ValueError: the folder or a part of it is missing, or the model's vocabulary is not the tokenizer's.
     """
     folder = Path(run.data.corpus)
-    require((folder / TOKENIZER).is_file(), f"{folder} holds no corpus; make it with: companion data --out {folder}")
+    require(
+        (folder / TOKENIZER).is_file(), f"{folder} holds no corpus; make it with: companion data SOURCE --out {folder}"
+    )
     tokenizer = load_tokenizer(folder / TOKENIZER)
     size = tokenizer.get_vocab_size()
     require(

@@ -55,7 +55,7 @@ def test_held_out_batches_hold_what_was_asked_for_or_everything(corpus):
 
 
 def test_a_corpus_that_is_not_there_or_of_another_vocabulary(corpus, tmp_path):
-    with pytest.raises(ValueError, match=r"holds no corpus; make it with: companion data"):
+    with pytest.raises(ValueError, match=r"holds no corpus; make it with: companion data SOURCE"):
         build_streams(run_of(tmp_path))
     run = run_of(corpus).to_dict()
     run["model"]["vocab_size"] = V + 1
