@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from companion.data.corpus import Texts, encode_corpus, held_out_documents, read_texts
+from companion.data.corpus import encode_corpus, held_out_documents
 from companion.data.imdb import VARIABLE, pretraining_texts
+from companion.data.texts import Texts, read_texts
 from companion.data.tokenizer import load_tokenizer, save_tokenizer, special_ids, train_tokenizer
-from companion.training.pretrain import HELD_OUT, TOKENIZER, TRAIN
+from companion.training.pretrain import ABOUT, HELD_OUT, TOKENIZER, TRAIN
 
 IMDB = "imdb"
 
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         "skipped": found.skipped,
         "parts": counts,
     }
-    (options.out / "data.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    (options.out / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     save_tokenizer(tokenizer, options.out / TOKENIZER)
     print(f"written to {options.out}; next: companion pretrain RUN.toml --set data.corpus={options.out.as_posix()}")
     return 0

@@ -11,15 +11,15 @@ _TASKS = {
     "lm": "a GPT (Radford et al. 2019), trained to predict the next token",
 }
 _LIMITS = """\
-- It is tiny and saw one kind of text: English film reviews from before 2011. It knows little of anything else.
+- It is tiny and saw one kind of text{kind}. It knows little of anything else.
 - It repeats what its texts say, prejudice included; nothing was filtered. Use it to learn from, not to judge people.
-- It reads lower-case text without accents, {length} tokens at a time in training; longer inputs, up to {max_len}, work
-  less well.
+- It reads lower-case text without accents, {length} tokens at a time in training; longer inputs, up to {max_len},
+  work less well.
 - {more}
 """
 _MORE = {
     "mlm": "Its vectors are not sentence embeddings, and it does not write text; fine-tune it for a task.",
-    "lm": "It writes sentences that sound like reviews and mean little. What it says about a film is made up.",
+    "lm": "It writes sentences that sound like its texts and mean little. Whatever it states is made up.",
 }
 
 
@@ -43,9 +43,17 @@ def model_card(name: str, run: RunConfig, model: nn.Module, *, step: int, record
         "## How it was trained",
         *_training(run, step, record),
         "## What it cannot do",
-        _LIMITS.format(length=run.data.length, max_len=m.max_len, more=_MORE[run.objective.task]).rstrip(),
+        _LIMITS.format(
+            kind=_kind(record), length=run.data.length, max_len=m.max_len, more=_MORE[run.objective.task]
+        ).rstrip(),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kind(record: dict[str, Any] | None) -> str:
+    """What is known of the texts."""
+    imdb = record is not None and record["corpus"]["source"] == "imdb"
+    return ": English film reviews from before 2011" if imdb else ""
 
 
 def _training(run: RunConfig, step: int, record: dict[str, Any] | None) -> list[str]:

@@ -25,8 +25,8 @@ from companion.training.runfile import MachineConfig, RunConfig
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TRAIN, HELD_OUT, TOKENIZER = "train", "held-out", "tokenizer.json"
-"""What ``companion data`` writes into a corpus folder: two corpora and the tokenizer."""
+TRAIN, HELD_OUT, TOKENIZER, ABOUT = "train", "held-out", "tokenizer.json", "data.json"
+"""What ``companion data`` writes into a corpus folder: two corpora, the tokenizer, and what they were made of."""
 
 
 def use_machine(machine: MachineConfig) -> torch.device:

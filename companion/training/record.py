@@ -15,7 +15,7 @@ import torch
 from companion.data.stream import BatchStream
 from companion.training import distributed
 from companion.training.loop import Record, Trainer
-from companion.training.pretrain import HELD_OUT, TRAIN
+from companion.training.pretrain import ABOUT
 from companion.training.runfile import MachineConfig, RunConfig
 
 POINTS = 300
@@ -145,6 +145,7 @@ def _processor() -> str:
 
 
 def corpus_facts(run: RunConfig) -> dict[str, Any]:
-    """Counts of the two parts of the run's corpus."""
+    """Where the run's corpus comes from, and the counts of its two parts."""
     folder = Path(run.data.corpus)
-    return {part: json.loads((folder / part / "corpus.json").read_text(encoding="utf-8")) for part in (TRAIN, HELD_OUT)}
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    return {"source": about["source"], **about["parts"]}

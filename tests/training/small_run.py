@@ -1,10 +1,11 @@
 """A corpus of forty short texts, and runs on it that take milliseconds."""
 
+import json
 from pathlib import Path
 
 from companion.data.corpus import encode_corpus
 from companion.data.tokenizer import save_tokenizer, train_tokenizer
-from companion.training.pretrain import HELD_OUT, TOKENIZER, TRAIN
+from companion.training.pretrain import ABOUT, HELD_OUT, TOKENIZER, TRAIN
 from companion.training.runfile import RunConfig
 
 SENTENCES = ("The film was long.", "I liked the slow parts!", "Nobody else did?", "They left the hall early.")
@@ -16,8 +17,12 @@ V = 50
 def write_corpus(folder: Path) -> Path:
     """What `companion data` would write."""
     tokenizer = train_tokenizer(TEXTS, vocab_size=V)
-    encode_corpus(TEXTS[:N_TRAIN], tokenizer).save(folder / TRAIN)
-    encode_corpus(TEXTS[N_TRAIN:], tokenizer).save(folder / HELD_OUT)
+    counts = {}
+    for part, texts in ((TRAIN, TEXTS[:N_TRAIN]), (HELD_OUT, TEXTS[N_TRAIN:])):
+        corpus = encode_corpus(texts, tokenizer)
+        corpus.save(folder / part)
+        counts[part] = corpus.counts()
+    (folder / ABOUT).write_text(json.dumps({"source": "folder", "parts": counts}), encoding="utf-8")
     save_tokenizer(tokenizer, folder / TOKENIZER)
     return folder
 

@@ -7,7 +7,8 @@ import socket
 import pytest
 from small_run import N_TRAIN, TEXTS, V, run_of, write_corpus
 
-from companion.training.pretrain import HELD_OUT, TRAIN, build_trainer
+from companion.training.card import model_card
+from companion.training.pretrain import HELD_OUT, TRAIN, build_model, build_trainer
 from companion.training.record import POINTS, Log, machine_class, summary
 from companion.training.runfile import MachineConfig
 
@@ -68,6 +69,7 @@ def test_a_record_sums_time_and_tokens(corpus):
         n / 2,
         14.0,
     )
+    assert record["corpus"]["source"] == "folder"
     assert record["corpus"][TRAIN]["documents"] == N_TRAIN
     assert record["corpus"][HELD_OUT]["documents"] == len(TEXTS) - N_TRAIN
     assert record["real_share"] == 1.0 and record["parameters"] > V * 8
@@ -97,3 +99,15 @@ def test_a_record_does_not_name_the_machine():
     text = json.dumps(machine_class(MachineConfig(threads=3)))
     assert socket.gethostname() not in text and platform.node() not in text
     assert json.loads(text)["threads"] == 3
+
+
+def test_a_card_tells_the_texts_the_time_and_both_losses(corpus):
+    run, record = run_of(corpus, task="lm"), record_of(corpus, 100)
+    model = build_model(run)
+    card = model_card("mine", run, model, step=100, record=record)
+    assert f"{record['parameters']:,} parameters: a GPT" in card and "700 tokens in 0.0 hours, 14 tokens/s" in card
+    assert f"{N_TRAIN} texts" in card and "| lm | 9.015 | 9.0 |" in card
+    assert "English film reviews" not in card
+    record["corpus"]["source"] = "imdb"
+    assert "English film reviews" in model_card("mine", run, model, step=100, record=record)
+    assert "hours" not in model_card("mine", run, model, step=100, record=None)
