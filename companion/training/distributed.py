@@ -4,8 +4,8 @@
 :class:`companion.Trainer` notices.
 """
 
+import inspect
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,10 +54,15 @@ def parallel(module: nn.Module) -> nn.Module:
     """
     if world_size() == 1:
         return module
-    # A parameter that no loss depends on (a head whose task is not trained) must not stall the others.
-    wrapped = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
-    wrapped.register_comm_hook(None, _sum_bucket)
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+    # Buffers are tables of positions, the same in all processes; the option's name depends on PyTorch's version.
+    known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {"find_unused_parameters": True, buffers: False}
+    # A parameter that no loss depends on (a head whose task is not trained) must not stall the others. Besides, this
+    # keeps the order in which gradients are summed from one run to the next, without which resuming would not be exact.
+    # Where all parameters are used, PyTorch says once that it searched in vain.
+    wrapped = nn.parallel.DistributedDataParallel(module, **options)
+    wrapped.register_comm_hook(None, lambda _, bucket: _sum_bucket(bucket))
     return wrapped
 
 
@@ -87,7 +92,7 @@ def any_of(flag: bool) -> bool:
     return sum_counts({"flag": int(flag)})["flag"] > 0
 
 
-def _sum_bucket(_: Any, bucket: Any) -> torch.futures.Future[Tensor]:
+def _sum_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda future: future.value()[0])  # type: ignore[no-any-return]
 
