@@ -1,23 +1,25 @@
 r"""Texts as token ids, with the places where sentences and documents end.
 
-:func:`read_texts` reads a folder of ``.txt`` and ``.jsonl`` files, :func:`split_sentences` cuts a text at the ends of
-its sentences, :func:`encode_corpus` turns texts into a :class:`TokenCorpus`: one long row of ids, which a file holds
-as it is. Whatever is left out is counted and named in ``skipped``.
+:func:`encode_corpus` turns texts into a :class:`TokenCorpus`: one long row of ids, which a file holds as it is. What is
+left out is counted and named in ``skipped``.
+
+Letters in the shapes: N tokens, S sentences, D documents.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from companion.data.texts import split_sentences
+from companion.data.tokenizer import encode_texts
 from companion.errors import require
 
 if TYPE_CHECKING:
@@ -25,99 +27,6 @@ if TYPE_CHECKING:
 
 #: Texts handed to the tokenizer at once.
 _TEXTS_AT_ONCE = 1024
-
-
-class Texts(NamedTuple):
-    """Documents, and how many were left out for which reason."""
-
-    texts: list[str]
-    skipped: dict[str, int]
-
-
-def read_texts(folder: str | Path) -> Texts:
-    """The documents in a folder and the folders in it: each ``.txt`` file is one, each line of a ``.jsonl`` file too.
-
-    A line of a ``.jsonl`` file is a JSON object with the text in its field ``text``. Documents without any text, and
-    rows whose ``text`` is missing or null, are left out and counted.
-
-    Raises:
-        ValueError: there is no such folder or no such file in it, nothing is left, or a file is not what its name says:
-            bytes that are no UTF-8, a line that is no JSON object, a ``text`` that is no string. The message names the
-            file and the line.
-    """
-    root = Path(folder)
-    require(root.is_dir(), f"{root} is no folder; give one that holds .txt or .jsonl files")
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in (".txt", ".jsonl") and p.is_file())
-    require(bool(files), f"{root} holds no .txt and no .jsonl file")
-    texts: list[str] = []
-    skipped: Counter[str] = Counter()
-    for path in files:
-        for text in _documents(path):
-            if text is None:
-                skipped["rows without text"] += 1
-            elif not text.strip():
-                skipped["empty documents"] += 1
-            else:
-                texts.append(text)
-    require(bool(texts), f"no text in {root}: {len(files)} files, left out {dict(skipped)}")
-    return Texts(texts, dict(skipped))
-
-
-def _documents(path: Path) -> Iterator[str | None]:
-    data = path.read_bytes()
-    try:
-        content = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8"
-        ) from error
-    if path.suffix.lower() == ".txt":
-        yield content
-        return
-    for number, row in enumerate(content.split("\n"), start=1):
-        if row.strip():
-            yield _row(path, number, row)
-
-
-def _row(path: Path, number: int, line: str) -> str | None:
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is expected") from error
-    require(isinstance(row, dict), lambda: f"{path}, line {number}: a {type(row).__name__}; an object is expected")
-    text = row.get("text")
-    require(
-        text is None or isinstance(text, str),
-        lambda: f"{path}, line {number}: text is a {type(text).__name__}; a string is expected",
-    )
-    return None if text is None else str(text)
-
-
-# After the mark that ends a sentence and what closes with it, before what can begin one; not after a title or an
-# initial. A line break always ends a sentence, and so do the full stops of Chinese and Japanese.
-_CLOSING = "\"'”’)\\]"
-_END = re.compile(
-    rf"(?<!\b[A-Z])(?<!\b[Mm]r)(?<!\b[Mm]rs)(?<!\b[Mm]s)(?<!\b[Dd]r)(?<!\b[Ss]t)(?<!\b[Jj]r)(?<!\b[Ss]r)(?<!\bvs)"
-    rf"[.!?]+[{_CLOSING}]*[^\S\n]+(?=[\"'“‘(\[]*[^\W_a-z])|[。！？]+[”’」』）]*\s*|\s*\n\s*"
-)
-
-
-def split_sentences(text: str) -> list[str]:
-    r"""Cut a text into sentences by rule: after ``. ! ?`` before a capital letter or a digit, and at line breaks.
-
-    Titles (*Mr. Mrs. Dr.*) and initials do not end a sentence. The rule errs now and then, which training forgives.
-    The sentences hold all of the text but the white space between them.
-
-    >>> split_sentences('Dr. No has style. "Is it good?" Yes! It cost $3.50.\nSee it')
-    ['Dr. No has style.', '"Is it good?"', 'Yes!', 'It cost $3.50.', 'See it']
-    """
-    sentences, start = [], 0
-    for match in _END.finditer(text):
-        sentences.append(text[start : match.end()].strip())
-        start = match.end()
-    sentences.append(text[start:].strip())
-    return [s for s in sentences if s]
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,9 +116,8 @@ class TokenCorpus:
         Raises:
             ValueError: one of the two would be empty.
         """
-        n = held_out_documents(self.n_documents, held_out, seed)
         chosen = torch.zeros(self.n_documents, dtype=torch.bool)
-        chosen[n] = True
+        chosen[held_out_documents(self.n_documents, held_out, seed)] = True
         return self.select((~chosen).nonzero()[:, 0]), self.select(chosen.nonzero()[:, 0])
 
     def counts(self) -> dict[str, Any]:
@@ -320,8 +228,11 @@ def encode_corpus(
     Args:
         texts: the documents.
         tokenizer: what cuts them into pieces; see :func:`companion.load_tokenizer`.
-        skipped: what was left out already, to be counted on.
+        skipped: what was left out before, so that the corpus holds the whole count.
         progress: show a bar.
+
+    Raises:
+        ValueError: no text has a token.
     """
     from tqdm import tqdm
 
@@ -330,8 +241,8 @@ def encode_corpus(
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             documents = [split_sentences(text) for text in texts[start : start + _TEXTS_AT_ONCE]]
             flat = [sentence for document in documents for sentence in document]
-            encoded = iter(tokenizer.encode_batch_fast(flat, add_special_tokens=False))
+            encoded = iter(encode_texts(flat, tokenizer))
             for document in documents:
-                builder.add([next(encoded).ids for _ in document])
+                builder.add([next(encoded) for _ in document])
             bar.update(len(documents))
     return builder.corpus(skipped)

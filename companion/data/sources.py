@@ -15,7 +15,7 @@ from torch import Tensor
 from companion.data.corpus import TokenCorpus
 from companion.data.pairs import Pairs, sentence_pairs
 from companion.data.stream import Batch, BatchStream, Examples
-from companion.data.tokenizer import SpecialIds, special_ids
+from companion.data.tokenizer import SpecialIds, encode_texts, special_ids
 from companion.data.transforms import IGNORE, document_row, mask_tokens
 from companion.errors import require
 
@@ -181,7 +181,7 @@ class _TextSource:
         require(max_len >= 3, f"max_len={max_len} has no room for [CLS], a token and [SEP]; take at least 3")
         special = special_ids(tokenizer)
         self.pad_id = special.pad
-        encoded = [e.ids for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        encoded = encode_texts(texts, tokenizer)
         cut = [[special.cls, *_cut(ids, max_len - 2, keep), special.sep] for ids in encoded]
         self.lengths = torch.tensor([len(ids) for ids in cut])
         self.starts = self.lengths.cumsum(0) - self.lengths

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 #: The name of the tokenizer that ships with the package.
 BOOK = "book"
-# A character seen less often than this has no piece of its own: its words are [UNK].
-_RARE = 20
+# A character that is not seen at least once in so many has no piece of its own: its words are [UNK].
+_RARE = 4_000_000
 # A pair of pieces seen less often than this is not joined.
 _MIN_FREQUENCY = 2
 
@@ -47,10 +47,12 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int = 8192) -> Tokenize
 
     Args:
         texts: what to learn from; read twice.
-        vocab_size: pieces, the five special tokens and the single characters among them.
+        vocab_size: pieces, the five special tokens and the single characters among them. A character seen less than
+            once in four million has no piece.
 
     Raises:
-        ValueError: no text, fewer places than characters, or more places than the texts have pieces for.
+        ValueError: no text, too few places for the characters, or more places than the texts support (a pair must be
+            seen twice to be joined).
 
     >>> tokenizer = train_tokenizer(["a new film, a renewed film"] * 20, vocab_size=30)
     >>> tokenizer.encode("Renewed: a film").tokens
@@ -61,7 +63,7 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int = 8192) -> Tokenize
     alphabet, n_kept = _alphabet(texts)
     inner = [f"##{c}" for c in alphabet]
     least = len(SPECIAL_TOKENS) + n_kept + len(inner)
-    require(n_kept > 0, f"there is nothing to learn from: no character stands {_RARE} times in the {len(texts)} texts")
+    require(n_kept > 0, f"there is nothing to learn from: no character stands in the {len(texts)} texts")
     require(
         vocab_size >= least,
         f"vocab_size={vocab_size}, but the special tokens and the characters of these texts alone need {least}",
@@ -94,7 +96,9 @@ def _alphabet(texts: Iterable[str]) -> tuple[list[str], int]:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(normalizer.normalize_str(text))
-    kept = sorted(c for c, n in counts.items() if n >= _RARE and not c.isspace())
+    counts = Counter({c: n for c, n in counts.items() if not c.isspace()})
+    total = counts.total()
+    kept = sorted(c for c, n in counts.items() if n * _RARE >= total)
     # A punctuation mark is always a word by itself.
     return [c for c in kept if len(splitter.pre_tokenize_str(f"a{c}")) == 1], len(kept)
 
@@ -141,6 +145,16 @@ def load_tokenizer(name_or_path: str | Path = BOOK) -> Tokenizer:
         return Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"{path} holds no tokenizer of the tokenizers library: {error}") from error
+
+
+def encode_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """The ids of each text without special tokens; a text that spells one, like ``[SEP]``, is text like any other."""
+    spells = tokenizer.encode_special_tokens
+    tokenizer.encode_special_tokens = True
+    try:
+        return [e.ids for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+    finally:
+        tokenizer.encode_special_tokens = spells
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:

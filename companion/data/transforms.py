@@ -40,12 +40,14 @@ def mask_tokens(
         ids: token ids of any shape, int32 or int64; not edited.
         mask_id: the id of ``[MASK]``.
         vocab_size: number of token ids, V.
-        special: ids that are never chosen and never put in, such as ``special_ids(tokenizer)``.
+        special: ids that are never chosen and never put in, such as ``special_ids(tokenizer)``; ``mask_id`` is one of
+            them, listed or not.
         p: share of the positions to choose, in (0, 1].
         generator: where the chance comes from.
 
     Raises:
-        ValueError: ids that are no integers, a ``p`` outside (0, 1], or no token that may be put in.
+        ValueError: ids that are no integers, a ``p`` outside (0, 1], a special id outside the vocabulary, or no token
+            that may be put in.
 
     >>> g = torch.Generator().manual_seed(4)
     >>> ids = torch.arange(5, 15)
@@ -57,8 +59,13 @@ def mask_tokens(
     """
     require(ids.dtype in (torch.int32, torch.int64), f"ids must be int32 or int64; got {ids.dtype}")
     require(0.0 < p <= 1.0, f"p={p} must be in (0, 1]")
+    unused = [*special, mask_id]
+    require(
+        all(0 <= i < vocab_size for i in unused),
+        lambda: f"special={list(special)} and mask_id={mask_id} must be ids below vocab_size={vocab_size}",
+    )
     ordinary = torch.ones(vocab_size, dtype=torch.bool)
-    ordinary[torch.tensor([*special, mask_id])] = False
+    ordinary[unused] = False
     candidates = ordinary.nonzero()[:, 0].to(ids.device, ids.dtype)
     require(len(candidates) > 0, f"all {vocab_size} tokens are special, so none can be put in; check special")
 

@@ -1,0 +1,114 @@
+r"""Texts from files, and texts cut into sentences.
+
+:func:`read_texts` reads a folder of ``.txt`` and ``.jsonl`` files; what it leaves out, it counts. What it cannot read
+is an error that names the file and the line: a text that is silently missing is found when training is over, or never.
+:func:`split_sentences` cuts a text at the ends of its sentences.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from companion.errors import require
+
+
+class Texts(NamedTuple):
+    """Documents, and how many were left out for which reason."""
+
+    texts: list[str]
+    skipped: dict[str, int]
+
+
+def read_texts(folder: str | Path) -> Texts:
+    """The documents in a folder and the folders in it: each ``.txt`` file is one, each line of a ``.jsonl`` file too.
+
+    A line of a ``.jsonl`` file is a JSON object with the text in its field ``text``. Documents without any text, and
+    rows whose ``text`` is missing or null, are left out and counted.
+
+    Raises:
+        ValueError: there is no such folder or no such file in it, nothing is left, or a file is not what its name says:
+            bytes that are no UTF-8, a line that is no JSON object, a ``text`` that is no string. The message names the
+            file and the line.
+    """
+    root = Path(folder)
+    require(root.is_dir(), f"{root} is no folder; give one that holds .txt or .jsonl files")
+    files = [p for p in root.rglob("*") if p.suffix.lower() in (".txt", ".jsonl") and p.is_file()]
+    require(bool(files), f"{root} holds no .txt and no .jsonl file")
+    texts: list[str] = []
+    skipped: Counter[str] = Counter()
+    for path in sorted(files, key=lambda p: p.relative_to(root).as_posix()):  # the same order on every system
+        for text in _documents(path):
+            if text is None:
+                skipped["rows without text"] += 1
+            elif not text.strip():
+                skipped["empty documents"] += 1
+            else:
+                texts.append(text)
+    require(bool(texts), f"no text in {root}: {len(files)} files, left out {dict(skipped)}")
+    return Texts(texts, dict(skipped))
+
+
+def _documents(path: Path) -> Iterator[str | None]:
+    data = path.read_bytes()
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8"
+        ) from error
+    if path.suffix.lower() == ".txt":
+        yield content
+        return
+    for number, row in enumerate(content.split("\n"), start=1):
+        if row.strip():
+            yield _row(path, number, row)
+
+
+def _row(path: Path, number: int, line: str) -> str | None:
+    try:
+        row: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is expected") from error
+    require(isinstance(row, dict), lambda: f"{path}, line {number}: a {type(row).__name__}; an object is expected")
+    text = row.get("text")
+    require(
+        text is None or isinstance(text, str),
+        lambda: f"{path}, line {number}: text is a {type(text).__name__}; a string is expected",
+    )
+    require(
+        text is None or not _HALF.search(text),
+        lambda: f"{path}, line {number}: text has half a character (\\ud800 to \\udfff alone); write the whole pair",
+    )
+    return None if text is None else str(text)
+
+
+# A character beyond U+FFFF is written in JSON as a pair of halves; one alone cannot be encoded.
+_HALF = re.compile("[\ud800-\udfff]")
+# After the mark that ends a sentence and what closes with it, before what can begin one; not after a title or an
+# initial. A line break always ends a sentence, and so do the full stops of Chinese and Japanese.
+_CLOSING = "\"'”’)\\]"
+_END = re.compile(
+    rf"(?<!\b[A-Z])(?<!\b[Mm]r)(?<!\b[Mm]rs)(?<!\b[Mm]s)(?<!\b[Dd]r)(?<!\b[Ss]t)(?<!\b[Jj]r)(?<!\b[Ss]r)(?<!\bvs)"
+    rf"[.!?]+[{_CLOSING}]*[^\S\n]+(?=[\"'“‘(\[]*[^\W_a-z])|[。！？]+[”’」』）]*\s*|\s*\n\s*"
+)
+
+
+def split_sentences(text: str) -> list[str]:
+    r"""Cut a text into sentences by rule: after ``. ! ?`` before a capital letter or a digit, and at line breaks.
+
+    Titles (*Mr. Mrs. Dr.*) and initials do not end a sentence. The rule errs now and then, which training forgives.
+    The sentences hold all of the text but the white space between them.
+
+    >>> split_sentences('Dr. No has style. "Is it good?" Yes! It cost $3.50.\nSee it')
+    ['Dr. No has style.', '"Is it good?"', 'Yes!', 'It cost $3.50.', 'See it']
+    """
+    sentences, start = [], 0
+    for match in _END.finditer(text):
+        sentences.append(text[start : match.end()].strip())
+        start = match.end()
+    sentences.append(text[start:].strip())
+    return [s for s in sentences if s]
