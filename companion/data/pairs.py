@@ -98,7 +98,7 @@ def sentence_pairs(
         generator: where the chance comes from: where documents and chunks are cut, and which B goes where.
 
     Raises:
-        ValueError: no room for two tokens, or fewer than two documents.
+        ValueError: no room for two tokens, or fewer than two documents that have two.
 
     >>> documents = [[[10, 11], [12], [13, 14]], [[20], [21, 22, 23]]]
     >>> pairs = sentence_pairs(documents, length=16, cls_id=2, sep_id=3, generator=torch.Generator().manual_seed(0))
@@ -109,22 +109,23 @@ def sentence_pairs(
     corpus = documents if isinstance(documents, TokenCorpus) else TokenCorpus.from_documents(documents)
     room = length - N_SPECIAL
     require(room >= 2, f"length={length} has no room for [CLS] A [SEP] B [SEP]; take at least {N_SPECIAL + 2}")
-    require(
-        corpus.n_documents >= 2,
-        "half of the second passages come from another document, but there is only one; give at least two documents "
-        "(each .txt file is one)",
-    )
     start, end = _chunks(corpus, room, generator)
     whole = end - start >= 2
     skipped = {"chunks of one token": int((~whole).sum())}
     start, end = start[whole], end[whole]
-    require(len(start) > 0, "no document has two tokens, so there is no pair")
+    document = torch.searchsorted(corpus.document_ends, start, right=True)
+    require(
+        len(start) > 0 and bool(document[0] != document[-1]),
+        lambda: (
+            f"half of the second passages come from another document, but of {corpus.n_documents} only "
+            f"{document.unique().numel()} has two tokens or more; give at least two such documents (a .txt file is one)"
+        ),
+    )
     middle, inside = _middles(corpus.sentence_ends, start, end, generator)
     skipped["chunks of one sentence, cut inside it"] = inside
 
     labels = torch.zeros(len(start), dtype=torch.int64)
     labels[torch.randperm(len(start), generator=generator)[: len(start) // 2]] = NOT_NEXT
-    document = torch.searchsorted(corpus.document_ends, start, right=True)
     source = _deal(end - middle, document, labels == NOT_NEXT, generator)
     b_start, b_len = middle[source], (end - middle)[source]
     fits = torch.minimum(b_len, room - (middle - start))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Keep = Literal["head", "tail", "both"]
+# How much of the room the beginning of a text gets.
+_HEAD: dict[Keep, float] = {"head": 1.0, "tail": 0.0, "both": 0.25}
 
 
 def mlm_stream(
@@ -75,7 +77,7 @@ def classification_stream(
         size: ``tokens_per_batch`` or ``batch_size``, ``seed``, ``rank``, ``world_size`` of :class:`BatchStream`.
 
     Raises:
-        ValueError: as many labels as texts are needed, and a text with at least one token.
+        ValueError: not one label for each text, a label that is no class, a text without a token.
     """
     return BatchStream(_TextSource(texts, labels, tokenizer, max_len, keep), **size)
 
@@ -179,9 +181,19 @@ class _TextSource:
             f"{len(texts)} texts and {len(labels)} labels; give one for each, at least one",
         )
         require(max_len >= 3, f"max_len={max_len} has no room for [CLS], a token and [SEP]; take at least 3")
+        require(keep in _HEAD, f"keep={keep!r} is not known; choose one of {list(_HEAD)}")
+        wrong = [i for i, label in enumerate(labels) if label < 0 or label != int(label)]
+        require(
+            not wrong,
+            lambda: (
+                f"labels must be whole numbers from 0; the first that is not is {labels[wrong[0]]}, of text {wrong[0]}"
+            ),
+        )
         special = special_ids(tokenizer)
         self.pad_id = special.pad
         encoded = encode_texts(texts, tokenizer)
+        empty = [i for i, ids in enumerate(encoded) if not ids]
+        require(not empty, lambda: f"{len(empty)} texts have no token, the first is number {empty[0]}; leave them out")
         cut = [[special.cls, *_cut(ids, max_len - 2, keep), special.sep] for ids in encoded]
         self.lengths = torch.tensor([len(ids) for ids in cut])
         self.starts = self.lengths.cumsum(0) - self.lengths
@@ -204,7 +216,7 @@ class _TextSource:
 def _cut(ids: list[int], room: int, keep: Keep) -> list[int]:
     if len(ids) <= room:
         return ids
-    head = {"head": room, "tail": 0, "both": room // 4}[keep]
+    head = int(_HEAD[keep] * room)
     return ids[:head] + ids[len(ids) - (room - head) :]
 
 

@@ -195,9 +195,10 @@ class BatchStream:
         return OnePass(self, epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the stream is: seed, epoch, batches of it that were taken, and a count of the examples as a check."""
+        """Where the stream is: seed, epoch, batches taken of it; and to check, how many there are and of what."""
         plan = self._plan(self.epoch)
-        return {"seed": self.seed, "epoch": self.epoch, "index": self.index, "examples": len(plan.order)}
+        size = {"batches": len(plan), "examples": len(plan.order)}
+        return {"seed": self.seed, "epoch": self.epoch, "index": self.index, **size}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to that place.
@@ -207,10 +208,11 @@ class BatchStream:
         """
         require(state["seed"] == self.seed, f"the state is of a stream with seed={state['seed']}, this has {self.seed}")
         plan = self._plan(state["epoch"])
+        batches = state.get("batches", len(plan))  # the first states had no such count
         require(
-            state["examples"] == len(plan.order) and 0 <= state["index"] <= len(plan),
-            f"the state is at batch {state['index']} of {state['examples']} examples, but this stream has {len(plan)} "
-            f"batches of {len(plan.order)}; use the same data and the same size of batches",
+            (batches, state["examples"]) == (len(plan), len(plan.order)) and 0 <= state["index"] <= len(plan),
+            f"the state is at batch {state['index']} of {batches} with {state['examples']} examples, but this stream "
+            f"has {len(plan)} with {len(plan.order)}; use the same data and the same size of batches",
         )
         self.epoch, self.index = state["epoch"], state["index"]
 
