@@ -1,6 +1,7 @@
 """The runtime measures before it changes anything, says what it did, and can be switched off."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -18,16 +19,67 @@ def restored():
     runtime.set_fast(switch)
 
 
-def test_medium_is_taken_only_if_its_measured_error_allows_it():
+def test_medium_is_taken_only_if_its_measured_error_allows_it(monkeypatch):
+    monkeypatch.setattr(runtime, "matmul_seconds", lambda setting, **_: {"highest": 3.0, "medium": 2.0}[setting])
     error = runtime.matmul_error("medium")
     assert 0 < error < 0.02 and torch.get_float32_matmul_precision() == "highest"
     accepted = runtime.faster_float32(tolerance=error * 1.5)
     assert accepted.setting == torch.get_float32_matmul_precision() == "medium"
     assert accepted.error == pytest.approx(error, rel=0.2) and "'medium' taken" in accepted.reason
+    assert accepted.speedup == 1.5 and "1.50 times as fast" in accepted.reason
     torch.set_float32_matmul_precision("highest")
     refused = runtime.faster_float32(tolerance=error * 0.5)
     assert refused.setting == torch.get_float32_matmul_precision() == "highest"
     assert "'highest' kept: 'medium' has an error of" in refused.reason
+
+
+def test_medium_is_refused_where_it_is_no_faster(monkeypatch):
+    monkeypatch.setattr(runtime, "matmul_error", lambda *_, **__: 2e-7)
+    monkeypatch.setattr(runtime, "matmul_seconds", lambda setting, **_: {"highest": 3.0, "medium": 3.1}[setting])
+    report = runtime.faster_float32()
+    assert report.setting == torch.get_float32_matmul_precision() == "highest"
+    assert "0.97 times as fast, and 1.2 was asked for" in report.reason
+    assert runtime.faster_float32(least_speedup=0.9).setting == "medium"
+
+
+def test_the_speed_is_measured_under_the_setting_and_the_setting_restored(monkeypatch):
+    seen = []
+    product = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor,
+        "__matmul__",
+        lambda a, b: seen.append(torch.get_float32_matmul_precision()) or product(a, b),
+    )
+    assert 0 < runtime.matmul_seconds("medium", size=8) < 1
+    assert set(seen) == {"medium"} and torch.get_float32_matmul_precision() == "highest"
+
+
+def page_faults(times: int = 4) -> int:
+    """Of filling 48 MiB again and again: more than glibc ever keeps by itself."""
+    import resource
+
+    torch.ones(12, 2**20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        torch.ones(12, 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be told")
+def test_kept_memory_is_not_touched_anew_and_can_be_given_back():
+    try:
+        assert runtime.keep_memory()
+        kept = page_faults()
+    finally:
+        assert runtime.keep_memory(False)
+    assert page_faults() > 10 * kept + 10
+    runtime.set_fast(False)
+    assert not runtime.keep_memory()
+
+
+def test_elsewhere_memory_is_left_alone(monkeypatch):
+    monkeypatch.setattr(runtime.sys, "platform", "win32")
+    assert not runtime.keep_memory() and not runtime.keep_memory(False)
 
 
 def test_a_setting_that_rounds_is_refused(monkeypatch):

@@ -35,6 +35,9 @@ __all__ = [
 # The length from which the fused kernel is the faster one in training, in float32 on a CPU; see faster_backend.
 _KERNEL_FROM = 256 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 160
 
+# From so many tokens for each coordinate of d_model on, q, k and v are one product in training.
+_PACK_FROM = 4
+
 
 class Position(Protocol):
     """Where a positional scheme meets attention: it turns q and k, or adds to the scores."""
@@ -247,9 +250,12 @@ class MultiHeadAttention(nn.Module):
         context = x if context is None else context
         check_tokens("x", x, self.d_model)
         check_tokens("context", context, self.d_model)
-        q = self._split_heads(self.q_proj(x))  # (B, H, T, Dh)
-        k = self._split_heads(self.k_proj(context))  # (B, H, S, Dh)
-        v = self._split_heads(self.v_proj(context))  # (B, H, S, Dh)
+        if context is x and self._packs(x):
+            q, k, v = self._packed_projections(x)  # (B, H, T, Dh) each
+        else:
+            q = self._split_heads(self.q_proj(x))  # (B, H, T, Dh)
+            k = self._split_heads(self.k_proj(context))  # (B, H, S, Dh)
+            v = self._split_heads(self.v_proj(context))  # (B, H, S, Dh)
         bias = None
         if position is not None:
             q, k = position.rotate(q, k)
@@ -270,6 +276,35 @@ class MultiHeadAttention(nn.Module):
     def _split_heads(self, x: Tensor) -> Tensor:
         B, T, D = x.shape
         return x.view(B, T, self.n_heads, D // self.n_heads).transpose(1, 2)
+
+    def _packs(self, x: Tensor) -> bool:
+        """Whether one product for q, k and v pays: in training on many tokens, and where the three are what they seem.
+
+        On few tokens, joining the weights costs more than it saves; without gradients nothing was won.
+        """
+        three = (self.q_proj, self.k_proj, self.v_proj)
+        return (
+            fast()
+            and torch.is_grad_enabled()
+            and x.size(0) * x.size(1) >= _PACK_FROM * self.d_model
+            and all(_is_plain(projection) for projection in three)
+            and len({projection.bias is None for projection in three}) == 1
+        )
+
+    def _packed_projections(self, x: Tensor) -> list[Tensor]:
+        """The same q, k and v from one product, ``x [W_Q, W_K, W_V]``: x is read, and its gradient written, once."""
+        three = (self.q_proj, self.k_proj, self.v_proj)
+        weight = torch.cat([projection.weight for projection in three])  # (3D, D)
+        bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in three])  # (3D)
+        packed = F.linear(x, weight, bias)  # (B, T, 3D)
+        parts = torch.split(packed, [projection.out_features for projection in three], dim=-1)
+        return [self._split_heads(part) for part in parts]  # three times (B, H, T, Dh)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """A linear layer that is nothing more: no adapter, parametrization or hook stands between it and its weight."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return type(module) is nn.Linear and not any(hooks)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from companion import MultiHeadAttention, attention_weights, causal_mask, length_mask, record_attention
+from companion.nn.positional import RoPE
+from companion.runtime import set_fast
 
 B, T, S, D, H = 2, 5, 7, 12, 3
 
@@ -78,6 +80,81 @@ def test_the_causal_flag_is_the_causal_mask(backend):
     padding = length_mask(torch.tensor([T, 2]))[:, None, None, :]
     both = layer(x, mask=padding & causal_mask(T))
     torch.testing.assert_close(layer(x, mask=padding, causal=True), both, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture
+def packing(monkeypatch):
+    """Lets even these few tokens take the packed product; gives a list of the calls that did."""
+    calls = []
+    packed = MultiHeadAttention._packed_projections
+    monkeypatch.setattr("companion.nn.attention._PACK_FROM", 0)
+    monkeypatch.setattr(MultiHeadAttention, "_packed_projections", lambda self, x: calls.append(x) or packed(self, x))
+    return calls
+
+
+def values_and_gradients(layer: MultiHeadAttention, x: torch.Tensor, **options) -> list[torch.Tensor]:
+    y = layer(x, **options)
+    weighting = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+    return [y, *torch.autograd.grad((y * weighting).sum(), [x, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("backend", ["formula", "fused"])
+def test_one_product_for_q_k_and_v_is_three(packing, backend, bias):
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(D, H, backend=backend, bias=bias).double(), sequence(T, 1)
+    for options in ({}, {"causal": True}, {"position": RoPE(T, D // H).double()}):
+        packing.clear()
+        packed = values_and_gradients(layer, x, **options)
+        assert len(packing) == 1
+        set_fast(False)
+        try:
+            plain = values_and_gradients(layer, x, **options)
+        finally:
+            set_fast(True)
+        assert len(packing) == 1
+        for a, b in zip(packed, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+class Adapted(nn.Linear):
+    """Stands for an adapter, which computes more than its weight says."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_what_is_changed_or_watched_is_called_by_itself(packing):
+    x, other = sequence(T, 1), sequence(S, 2)
+    layer = MultiHeadAttention(D, H).double()
+    layer(x, other)
+    with torch.no_grad():
+        layer(x)
+    handle = layer.v_proj.register_forward_hook(lambda _module, _input, output: 0 * output)
+    assert torch.equal(layer(x), layer.out_proj.bias.expand(B, T, D))
+    handle.remove()
+    assert not packing
+
+    layer.k_proj = Adapted(D, D).double()
+    assert layer(x).isfinite().all() and not packing
+    layer.k_proj = nn.utils.parametrizations.weight_norm(nn.Linear(D, D).double())
+    assert layer(x).isfinite().all() and not packing
+    layer.k_proj = nn.Linear(D, D, bias=False).double()
+    assert layer(x).isfinite().all() and not packing
+    layer.k_proj = nn.Linear(D, D).double()
+    assert layer(x).isfinite().all() and len(packing) == 1
+
+
+def test_the_packed_product_compiles_without_a_graph_break(packing):
+    layer, x = MultiHeadAttention(D, H), sequence(T, 1).detach().float()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+    assert packing
+
+
+def test_few_tokens_are_not_worth_packing():
+    layer = MultiHeadAttention(D, H)
+    assert not layer._packs(torch.zeros(B, 4 * D // B - 1, D)) and layer._packs(torch.zeros(B, 4 * D // B, D))
 
 
 def test_a_mask_for_each_head():
