@@ -10,6 +10,7 @@ from companion.errors import require
 def check_choice(name: str, value: object, choices: Any) -> None:
     """Require that ``value`` is one of a ``Literal``'s values.
 
+    >>> from typing import Literal
     >>> check_choice("norm", "middle", Literal["pre", "post"])
     Traceback (most recent call last):
     ...
