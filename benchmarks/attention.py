@@ -24,17 +24,18 @@ def _contender(backend: str, length: int, dtype: torch.dtype, *, causal: bool, t
     return Contender(backend, step)
 
 
-def attention_table(rounds: int) -> dict[str, object]:
+def attention_table(rounds: int, precisions: list[str]) -> dict[str, object]:
     """For each length: how much slower auto is than the better of the two, and which is the better."""
+    dtypes = (torch.float32, torch.bfloat16) if "bf16" in precisions else (torch.float32,)
     print(f"\nAttention, {TOKENS} tokens in sequences of T: time of auto over the better of formula and fused")
     rows = []
     for train in (True, False):
         for causal in (False, True):
-            for dtype in (torch.float32, torch.bfloat16):
+            for dtype in dtypes:
                 for length in LENGTHS:
                     backends = ("formula", "fused", "auto")
                     runners = [_contender(b, length, dtype, causal=causal, train=train) for b in backends]
-                    interleave(runners, rounds=3 * rounds, label=f"{dtype} T={length}")
+                    interleave(runners, rounds=rounds, label=f"{dtype} T={length}")
                     formula, fused, auto = runners
                     best = min((formula, fused), key=lambda r: r.median)
                     row = {

@@ -1,8 +1,4 @@
-"""The models that are compared, each as its users run it, and the same work for all of them.
-
-Every training step is forward, backward and AdamW with PyTorch's fused kernel, for all contenders, and starts from
-random weights of the same shape. What a peer needs to be at its best is given to it.
-"""
+"""The models that are compared, each as its users build it, with random weights and of the same shape."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.harness import Contender, autocast, matmul_setting
 from companion import GPT, TransformerClassifier, TransformerConfig
-from companion.nn.losses import chunked_cross_entropy, next_token_labels
+
+KEPT = ", memory kept"
+"""Ends the name of a contender whose process keeps freed memory, see :func:`companion.runtime.keep_memory`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Shape:
         return float((self.n_layers * block + head) * (3 if train else 1))
 
 
-def _config(shape: Shape, *, norm: str = "pre", position: str = "learned") -> TransformerConfig:
+def _config(shape: Shape) -> TransformerConfig:
     return TransformerConfig(
         vocab_size=shape.vocab_size,
         max_len=max(512, shape.length),
@@ -55,40 +52,14 @@ def _config(shape: Shape, *, norm: str = "pre", position: str = "learned") -> Tr
         n_heads=shape.n_heads,
         d_ff=shape.d_ff,
         dropout=shape.dropout,
-        norm=norm,
-        position=position,
+        position="learned",
     )
 
 
-def training_step(model: nn.Module, loss: Callable[[], Tensor], precision: str) -> Callable[[], None]:
-    """Forward, backward and one AdamW step at this precision."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+class _TorchStack(nn.Module):
+    """Token and position embeddings under PyTorch's own encoder."""
 
-    def step() -> None:
-        with matmul_setting(precision):
-            with autocast(precision):
-                value = loss()
-            value.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    return step
-
-
-def inference_step(forward: Callable[[], object], precision: str) -> Callable[[], None]:
-    """One forward pass without gradients."""
-
-    def step() -> None:
-        with matmul_setting(precision), torch.inference_mode(), autocast(precision):
-            forward()
-
-    return step
-
-
-class NNEncoder(nn.Module):
-    """What most tutorials build: ``nn.TransformerEncoder`` under a mean and a linear layer."""
-
-    def __init__(self, shape: Shape, *, norm_first: bool = False) -> None:
+    def __init__(self, shape: Shape, *, norm_first: bool, nested: bool = False) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(
             shape.d_model,
@@ -99,41 +70,42 @@ class NNEncoder(nn.Module):
             batch_first=True,
             norm_first=norm_first,
         )
+        norm = nn.LayerNorm(shape.d_model) if norm_first else None
         self.token = nn.Embedding(shape.vocab_size, shape.d_model)
         self.position = nn.Embedding(max(512, shape.length), shape.d_model)
-        norm = nn.LayerNorm(shape.d_model) if norm_first else None
-        self.encoder = nn.TransformerEncoder(layer, shape.n_layers, norm=norm, enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(layer, shape.n_layers, norm=norm, enable_nested_tensor=nested)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(B, T, D)."""
+        return self.token(ids) + self.position.weight[: ids.size(1)]
+
+
+class NNEncoder(_TorchStack):
+    """What most tutorials build: ``nn.TransformerEncoder`` under a mean and a linear layer."""
+
+    def __init__(self, shape: Shape, *, norm_first: bool = False, nested: bool = False) -> None:
+        super().__init__(shape, norm_first=norm_first, nested=nested)
         self.head = nn.Linear(shape.d_model, 2)
 
-    def forward(self, ids: Tensor, ignore: Tensor | None = None) -> Tensor:
-        """Logits (B, 2)."""
-        x = self.token(ids) + self.position.weight[: ids.size(1)]
-        return self.head(self.encoder(x, src_key_padding_mask=ignore).mean(dim=1))
+    def forward(self, ids: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Logits (B, 2); padding True = real token."""
+        if padding is None:
+            return self.head(self.encoder(self.embed(ids)).mean(dim=1))
+        h = self.encoder(self.embed(ids), src_key_padding_mask=~padding)
+        real = padding[:, :, None]
+        return self.head((h * real).sum(dim=1) / real.sum(dim=1))
 
 
-class PlainGPT(nn.Module):
+class PlainGPT(_TorchStack):
     """A causal model from PyTorch's own parts, with the causal kernel: what a careful user would write and compile."""
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(
-            shape.d_model,
-            shape.n_heads,
-            shape.d_ff,
-            shape.dropout,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-        )
-        self.token = nn.Embedding(shape.vocab_size, shape.d_model)
-        self.position = nn.Embedding(max(512, shape.length), shape.d_model)
-        self.encoder = nn.TransformerEncoder(layer, shape.n_layers, norm=nn.LayerNorm(shape.d_model))
+        super().__init__(shape, norm_first=True)
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(shape.length), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits (B, T, V), with the embedding's weights as head."""
-        x = self.token(ids) + self.position.weight[: ids.size(1)]
-        return F.linear(self.encoder(x, mask=self.mask, is_causal=True), self.token.weight)
+        return F.linear(self.encoder(self.embed(ids), mask=self.mask, is_causal=True), self.token.weight)
 
 
 def _hf_bert(shape: Shape, attention: str) -> nn.Module:
@@ -175,11 +147,11 @@ def _hf_gpt2(shape: Shape, attention: str) -> nn.Module:
 
 ENCODERS: dict[str, Callable[[Shape], nn.Module]] = {
     "companion": lambda s: TransformerClassifier(_config(s), 2),
-    "companion, post-norm": lambda s: TransformerClassifier(_config(s, norm="post"), 2),
     "HF BERT, eager": lambda s: _hf_bert(s, "eager"),
     "HF BERT, sdpa": lambda s: _hf_bert(s, "sdpa"),
     "nn.TransformerEncoder, post": NNEncoder,
     "nn.TransformerEncoder, pre": lambda s: NNEncoder(s, norm_first=True),
+    "nn.TransformerEncoder, nested": lambda s: NNEncoder(s, nested=True),
 }
 
 CAUSAL: dict[str, Callable[[Shape], nn.Module]] = {
@@ -189,43 +161,3 @@ CAUSAL: dict[str, Callable[[Shape], nn.Module]] = {
     "plain GPT": PlainGPT,
     "plain GPT, compiled": lambda s: torch.compile(PlainGPT(s)),
 }
-
-
-def _logits(model: nn.Module, ids: Tensor) -> Tensor:
-    output = model(ids)
-    return output if isinstance(output, Tensor) else output.logits
-
-
-def encoder_training(name: str, shape: Shape, precision: str) -> Contender:
-    """Classify whole sequences."""
-    torch.manual_seed(0)
-    model = ENCODERS[name](shape).train()
-    ids, labels = shape.ids(), torch.arange(shape.batch) % 2
-    step = training_step(model, lambda: F.cross_entropy(_logits(model, ids).float(), labels), precision)
-    return Contender(name, step, ours=name.startswith("companion"))
-
-
-def causal_training(name: str, shape: Shape, precision: str) -> Contender:
-    """Predict each next token."""
-    torch.manual_seed(0)
-    model = CAUSAL[name](shape).train()
-    ids = shape.ids()
-    labels = next_token_labels(ids)
-
-    def plain() -> Tensor:
-        return F.cross_entropy(_logits(model, ids).flatten(0, 1).float(), labels.flatten())
-
-    def chunked() -> Tensor:
-        return chunked_cross_entropy(model.encode(ids), labels, model.lm_head).mean
-
-    return Contender(
-        name, training_step(model, chunked if name == "companion" else plain, precision), ours=name == "companion"
-    )
-
-
-def encoder_inference(name: str, shape: Shape, precision: str) -> Contender:
-    """Classify without gradients, in eval mode, where PyTorch's own encoder takes its fast path."""
-    torch.manual_seed(0)
-    model = ENCODERS[name](shape).eval()
-    ids = shape.ids()
-    return Contender(name, inference_step(lambda: model(ids), precision), ours=name.startswith("companion"))
