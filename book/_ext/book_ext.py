@@ -1,7 +1,7 @@
 """What this book adds to Jupyter Book: the widgets' script, diagrams, and lighter pages.
 
 - The pages load nothing that they do not use: no thebe (it fetches from another server), no icon script, MathJax only
-  where there is math, and the widgets' script only where there is an interactive figure.
+  where there is math, and of the widgets' scripts only those of the interactive figures on it.
 - A ```mermaid fence shows the SVG that `book/tools/render_mermaid.py` drew of it; JupyterLab and GitHub draw the same
   fence themselves.
 """
@@ -21,7 +21,10 @@ from companion.widgets.bundle import bundle, stylesheet
 
 DIAGRAMS = Path(__file__).resolve().parent.parent / "diagrams"
 ICON_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
+WIDGET = re.compile(r'data-afm="(\w+)"')
 MATH = re.compile(r'class="[^"]*\bmath\b')
+# A formula in a line of text, with the punctuation that touches it.
+TOUCHED = re.compile(r'[(\[“]*<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)\]”’]+')
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 
@@ -62,26 +65,40 @@ def draw_cards_on_one_page(app: Sphinx) -> None:
         handlers["singlehtml"] = handlers["html"] | handlers.get("singlehtml", {})
 
 
-def write_widgets(app: Sphinx) -> None:
-    """Write the widgets' one script and style sheet; classic, since modules do not load from file://."""
-    if app.builder.format != "html":
-        return
+def write_widgets(app: Sphinx, body: str) -> str | None:
+    """Write the script of the widgets in this html, and the style sheet of all; the script's name, None without any.
+
+    A classic script, since modules do not load from file://. It is named by what is in it, so that pages with the same
+    widgets share it; what the widgets share is in it once.
+    """
+    names = sorted(set(WIDGET.findall(body)))
+    if not names:
+        return None
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)
-    (static / "widgets.js").write_text(bundle(), encoding="utf-8")
-    (static / "widgets.css").write_text(stylesheet(), encoding="utf-8")
+    script = f"widgets-{'-'.join(names)}.js"
+    (static / script).write_text(bundle(names), encoding="utf-8", newline="\n")
+    (static / "widgets.css").write_text(stylesheet(), encoding="utf-8", newline="\n")
+    return script
 
 
 def load_what_is_used(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Load the widgets and MathJax on the pages that have one or the other, and on no page a kernel's widget state."""
+    """Load a page's own widgets and MathJax where there are any, and on no page a kernel's widget state."""
     body = context.get("body", "")
-    if "data-afm" in body:
-        app.add_js_file("widgets.js", loading_method="defer")
+    script = write_widgets(app, body)
+    if script:
+        app.add_js_file(script, loading_method="defer")
         app.add_css_file("widgets.css")
     scripts = context.get("script_files", [])
     if not MATH.search(body):  # Sphinx also gives MathJax to the parent of a page that needs it
         scripts[:] = [script for script in scripts if "mathjax" not in str(script.filename)]
     scripts[:] = [script for script in scripts if script.attributes.get("type") != WIDGET_STATE]
+
+
+def keep_punctuation(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let no line begin with the comma after a formula: a browser may break on both sides of what MathJax draws."""
+    if "body" in context:
+        context["body"] = TOUCHED.sub(r'<span class="lm-together">\g<0></span>', context["body"])
 
 
 def name_citations(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -106,8 +123,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("mermaid", Mermaid)
     app.connect("config-inited", drop_thebe)
     app.connect("builder-inited", draw_cards_on_one_page)
-    app.connect("builder-inited", write_widgets)
     app.connect("html-page-context", load_what_is_used, priority=900)
+    app.connect("html-page-context", keep_punctuation)
     app.connect("html-page-context", name_citations)
     app.connect("build-finished", drop_icon_script)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,6 @@
 """Checks for the exercises of the chapter on attention. The right answers are computed here, never written down."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,6 +53,10 @@ def check_weights_by_hand(answer: Any) -> str:
     expect(not _near(given, unscaled), "divide the scores by √d_k before the softmax")
     expect(not _near(given, raw / raw.sum()), "a softmax divides the exponentials by their sum, not the scores")
     expect(abs(float(given.sum()) - 1) < 2e-3, f"weights sum to 1; yours sum to {float(given.sum()):.4f}")
+    expect(
+        _near(given, right) or not bool(((given - right).abs() < 6e-3).all()),
+        "close, but rounded too early: give four decimals",
+    )
     expect(_near(given, right), "start from q₃ = x₃ W_Q; its products with k₁, k₂, k₃ are whole numbers")
     return "scores, divided by √2, exponentials, divided by their sum"
 
@@ -69,12 +74,12 @@ def check_possible_outputs(answer: Any) -> str:
         raise NotYet("give the numbers of the possible rows, for example {0, 3}") from None
     rows = POSSIBLE_OUTPUTS.size(0)
     expect(all(0 <= n < rows for n in given), f"the rows are numbered 0 to {rows - 1}; got {sorted(given)}")
-    # w V = o and sum(w) = 1 fix the three weights: a row is possible if and only if none of them is negative.
+    # w V = o and sum(w) = 1 fix the three weights: a softmax makes all of them positive.
     ones = torch.ones(3, 1, dtype=torch.float64)
     system = torch.cat([POSSIBLE_VALUES, ones], dim=1).mT
     targets = torch.cat([POSSIBLE_OUTPUTS, ones.new_ones(rows, 1)], dim=1).mT
     weights = torch.linalg.solve(system, targets).mT
-    right = {n for n in range(rows) if bool((weights[n] >= -1e-12).all())}
+    right = {n for n in range(rows) if bool((weights[n] > 0).all())}
     for n in sorted(given - right):
         outside = (POSSIBLE_OUTPUTS[n] > POSSIBLE_VALUES.amax(0)) | (POSSIBLE_OUTPUTS[n] < POSSIBLE_VALUES.amin(0))
         reason = (
@@ -95,6 +100,7 @@ def check_query(answer: Any) -> str:
     expect(bool(given.isfinite().all()), "the numbers must be finite")
     w = attention_weights(given[None], X @ W_K)[0]
     expect(abs(float(w[1] - w[2])) < 0.01, f"keys 2 and 3 get {w[1]:.4f} and {w[2]:.4f}; which direction splits them?")
+    expect(float(w[0]) < 1 / 3, f"key 1 gets {w[0]:.4f}, more than the others: turn the query round")
     expect(float(w[0]) < 0.01, f"key 1 still gets {w[0]:.4f}; a longer query in the same direction decides harder")
     return f"the weights are {w[0]:.4f}, {w[1]:.4f} and {w[2]:.4f}"
 
@@ -141,7 +147,10 @@ def check_parameters(answer: Any) -> str:
 def check_crossover(answer: Any) -> str:
     """The length n at which the products with n² cost as much as the projections, for d_model = 512."""
     n = as_number(answer, "a number of tokens")
-    expect(n == int(n) and 1 <= n <= 1_000_000, f"the answer should be a number of tokens; got {n:g}")
+    expect(
+        n == int(n) and 1 <= n <= 1_000_000,
+        f"the answer should be a whole number of tokens, at most 1,000,000; got {n:g}",
+    )
     products, projections = count_operations(int(n), 512)
     ratio = products / projections
     expect(ratio >= 1, f"at n = {n:.0f} the products cost only {ratio:.3f} times what the projections cost; go longer")
@@ -177,10 +186,7 @@ def check_heads(answer: Any) -> str:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer, x = MultiHeadAttention(D, H).double(), torch.randn(B, T, D, dtype=torch.float64)
-    try:
-        given = answer(layer, x)
-    except Exception as error:  # the reader's code may raise anything; what it was belongs into the hint
-        raise NotYet(f"your function raised {type(error).__name__}: {error}") from None
+    given = _run(answer, layer, x)
     expect(isinstance(given, Tensor), f"the function should return a tensor; got {type(given).__name__}")
     expect(given.shape == x.shape, f"the output should have the shape of x, {tuple(x.shape)}; got {tuple(given.shape)}")
     q, k, v = (project(x) for project in (layer.q_proj, layer.k_proj, layer.v_proj))
@@ -204,6 +210,23 @@ def check_heads(answer: Any) -> str:
     )
     expect(_near(given, layer(x)), "shapes are right, numbers are not; compare q of head 0 with q_proj(x)[..., :Dh]")
     return "split, attend, join, project"
+
+
+def _run(answer: Callable[..., Any], layer: MultiHeadAttention, x: Tensor) -> Any:
+    """What the reader's function gives; it may use the parts of the layer, not the layer."""
+
+    def refuse(*_: object) -> None:
+        raise NotYet("the function should not call the layer itself; use its projections and attention")
+
+    hook = layer.register_forward_pre_hook(refuse)
+    try:
+        return answer(layer, x)
+    except NotYet:
+        raise
+    except Exception as error:  # the reader's code may raise anything; what it was belongs into the hint
+        raise NotYet(f"your function raised {type(error).__name__}: {error}") from None
+    finally:
+        hook.remove()
 
 
 def count_operations(n: int, d_model: int, n_heads: int = 8) -> tuple[int, int]:

@@ -34,16 +34,38 @@ def test_every_number_is_bound(page: Path) -> None:
     assert not report, f"{len(report)} numbers that nothing shows:\n" + "\n".join(report)
 
 
-def wrong_digits(number: Number, source: str) -> Iterator[str]:
-    """The sources in which one digit of this number is another one, and the number is still one that must be bound."""
-    for at in range(number.start, number.end):
-        if source[at] not in "0123456789":
-            continue
-        for digit in "0123456789".replace(source[at], ""):
-            changed = source[:at] + digit + source[at + 1 :]
-            again = [n for n in prose_numbers(changed) if n.start == number.start]
-            if again and again[0].must_be_bound and again[0].value != number.value:
-                yield changed
+def wrong_digits(number: Number, source: str, chance: random.Random) -> Iterator[str]:
+    """The sources in which one digit of this number is another one, in any order.
+
+    Only those in which the number is still one that must be bound; each is made when it is asked for, since the first
+    is usually enough.
+    """
+    places = [at for at in range(number.start, number.end) if source[at] in "0123456789"]
+    changes = [(at, digit) for at in places for digit in "0123456789".replace(source[at], "")]
+    chance.shuffle(changes)
+    for at, digit in changes:
+        changed = source[:at] + digit + source[at + 1 :]
+        again = [n for n in prose_numbers(changed) if n.start == number.start]
+        if again and again[0].must_be_bound and again[0].value != number.value:
+            yield changed
+
+
+def around(cells: Cells, place: int) -> slice:
+    """The cells of the sections that this cell has a part in: from the heading before it to the heading after it."""
+    headed = [i for i, (_, source, _) in enumerate(cells) if scan.headings(source)]
+    first = max((i for i in headed if i < place), default=0)
+    last = min((i for i in headed if i > place), default=len(cells) - 1)
+    return slice(first, last + 1)
+
+
+@pytest.mark.parametrize("page", pages(), ids=scan.page_name)
+def test_what_stands_in_other_sections_changes_nothing(page: Path) -> None:
+    """So the next test may look at the sections around a cell alone."""
+    cells = scan.load(page)
+    whole = scan.scan_cells(scan.page_name(page), cells)
+    for place, (name, _, _) in enumerate(cells):
+        near = scan.scan_cells(scan.page_name(page), cells[around(cells, place)])
+        assert [f for f in near if f.cell == name] == [f for f in whole if f.cell == name]
 
 
 @pytest.mark.parametrize("page", pages(), ids=scan.page_name)
@@ -58,13 +80,14 @@ def test_a_wrong_digit_is_noticed(page: Path) -> None:
         return sum(one.by is None and one.cell == cell for one in found)
 
     for place, (name, source, shows) in enumerate(cells):
-        before = missing(cells, name)
-        for number in [] if before else [n for n in prose_numbers(source) if n.must_be_bound]:
-            candidates = list(wrong_digits(number, source))
-            chance.shuffle(candidates)
-            for changed in candidates:
+        numbers = [n for n in prose_numbers(source) if n.must_be_bound]
+        near = cells[around(cells, place)]
+        at = near.index(cells[place])
+        before = missing(near, name) if numbers else 0
+        for number in [] if before else numbers:
+            for changed in wrong_digits(number, source, chance):
                 tried += 1
-                mutated: Cells = [*cells[:place], (name, changed, shows), *cells[place + 1 :]]
+                mutated: Cells = [*near[:at], (name, changed, shows), *near[at + 1 :]]
                 if missing(mutated, name) > before:
                     break
                 accidents += 1

@@ -70,7 +70,6 @@ RIGHT = [
     ("check_jacobian", torch.diag(P) - torch.outer(P, P)),
     ("check_jacobian", (torch.diag(P) - torch.outer(P, P)).round(decimals=4).tolist()),
     ("check_heads", right_heads),
-    ("check_heads", lambda layer, x: layer(x)),
 ]
 
 WRONG = [
@@ -86,6 +85,7 @@ WRONG = [
     ("check_weights_by_hand", [1 / 6, 2 / 6, 3 / 6], "exponentials"),
     ("check_weights_by_hand", [0.1, 0.1, 0.1], "sum to 0.3000"),
     ("check_weights_by_hand", [0.2, 0.3, 0.5], "whole numbers"),
+    ("check_weights_by_hand", [0.14, 0.28, 0.58], "four decimals"),
     ("check_weights_by_hand", attention_weights(Q, K), "three weights"),
     ("check_possible_outputs", {0, 1, 2, 4}, "row 1 is not possible: one of its entries leaves"),
     ("check_possible_outputs", {0, 2, 3, 4}, "row 3 is not possible: each entry lies"),
@@ -93,6 +93,7 @@ WRONG = [
     ("check_possible_outputs", {9}, "numbered 0 to 4"),
     ("check_possible_outputs", 3, "numbers of the possible rows"),
     ("check_query", [1.0, 0.0], "key 1 still gets"),
+    ("check_query", [-8.0, 0.0], "turn the query round"),
     ("check_query", [0.0, 8.0], "keys 2 and 3 get"),
     ("check_query", [math.inf, 0.0], "finite"),
     ("check_query", [1.0], "two numbers"),
@@ -121,6 +122,7 @@ WRONG = [
     ("check_crossover", 2048, "already"),
     ("check_crossover", 10.5, "number of tokens"),
     ("check_crossover", -1, "number of tokens"),
+    ("check_crossover", 1e9, "at most 1,000,000"),
     ("check_crossover", math.nan, "got nan"),
     ("check_jacobian", torch.diag(P), "subtract"),
     ("check_jacobian", torch.outer(P, P) - torch.diag(P), "sign"),
@@ -131,6 +133,7 @@ WRONG = [
     ("check_heads", scrambled, "mixes tokens with heads"),
     ("check_heads", unprojected, "output projection is missing"),
     ("check_heads", not_swapped_back, "transpose axes 1 and 2 back"),
+    ("check_heads", lambda layer, x: layer(x), "should not call the layer itself"),
     ("check_heads", raises, "RuntimeError: boom"),
     ("check_heads", lambda layer, x: None, "got NoneType"),
     ("check_heads", lambda layer, x: x[0], "shape of x"),
