@@ -251,7 +251,7 @@ class MultiHeadAttention(nn.Module):
         check_tokens("x", x, self.d_model)
         check_tokens("context", context, self.d_model)
         if context is x and self._packs(x):
-            q, k, v = self._packed_projections(x)  # (B, H, T, Dh) each
+            q, k, v = self._packed_projections(x)  # each (B, H, T, Dh)
         else:
             q = self._split_heads(self.q_proj(x))  # (B, H, T, Dh)
             k = self._split_heads(self.k_proj(context))  # (B, H, S, Dh)
@@ -294,9 +294,9 @@ class MultiHeadAttention(nn.Module):
     def _packed_projections(self, x: Tensor) -> list[Tensor]:
         """The same q, k and v from one product, ``x [W_Q, W_K, W_V]``: x is read, and its gradient written, once."""
         three = (self.q_proj, self.k_proj, self.v_proj)
-        weight = torch.cat([projection.weight for projection in three])  # (3D, D)
-        bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in three])  # (3D)
-        packed = F.linear(x, weight, bias)  # (B, T, 3D)
+        weight = torch.cat([projection.weight for projection in three])  # (3*D, D)
+        bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in three])
+        packed = F.linear(x, weight, bias)  # (B, T, 3*D)
         parts = torch.split(packed, [projection.out_features for projection in three], dim=-1)
         return [self._split_heads(part) for part in parts]  # three times (B, H, T, Dh)
 

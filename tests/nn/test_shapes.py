@@ -21,6 +21,7 @@ def run_attention() -> None:
     attention(q, k, v, causal=True, backend="fused")
     attention_weights(q, k, causal=True)
     MultiHeadAttention(12, 3)(torch.zeros(2, 5, 12), torch.zeros(2, 7, 12))
+    MultiHeadAttention(12, 3)(torch.zeros(2, 25, 12))  # enough tokens for one product of q, k and v
 
 
 def run_models() -> None:
