@@ -1,11 +1,10 @@
 """The training loop."""
 
 import copy
-import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from os import PathLike
 from typing import Any
@@ -18,7 +17,8 @@ from companion.data.stream import Batch
 from companion.errors import require
 from companion.runtime import precision
 from companion.training import distributed
-from companion.training.checkpoint import save_checkpoint
+from companion.training.checkpoint import checkpoint_step, latest_checkpoint, save_checkpoint
+from companion.training.compatibility import fields_of, require_same_run
 from companion.training.evaluation import evaluate
 from companion.training.gradients import SummedLosses, accumulate_gradients, count_targets
 from companion.training.interrupt import polite_interrupt
@@ -29,9 +29,6 @@ from companion.training.schedule import learning_rate
 
 Record = dict[str, float]
 
-MAY_CHANGE = ("max_steps", "eval_every", "checkpoint_every", "keep_checkpoints", "snapshots")
-"""Fields of :class:`companion.TrainConfig` that a resumed run may set anew."""
-
 
 class Trainer:
     """Trains a model on a stream of batches, towards an objective.
@@ -39,7 +36,9 @@ class Trainer:
     A step takes ``config.grad_accum_steps`` batches, counts their targets, sums the losses' gradients divided by these
     counts, clips, and updates by AdamW. What is random in it (dropout) starts from ``(config.seed, step)``; torch's own
     generators are left as they were. So a run is a function of the configuration, the model's first weights and the
-    stream, and a run that was saved, killed and taken up again ends with the same bits as one that was not.
+    stream, and a run that was saved, killed and taken up again ends with the same bits as one that was not: on a CPU,
+    with as many threads and processes as before. Some of PyTorch's kernels for GPUs add in any order, unless
+    ``torch.use_deterministic_algorithms(True)`` forbids it.
 
     If ``torch.distributed`` runs (see :func:`companion.training.distributed.join`), the processes train together: the
     stream gives each its share.
@@ -57,6 +56,16 @@ class Trainer:
         history: one record for each step: ``step``, ``loss`` and its terms, ``lr``, ``grad_norm`` before clipping,
             ``tokens`` (no padding among them), ``seconds``; after an evaluation also ``valid_loss`` and so on.
         interrupted: whether the last :meth:`fit` was ended by Ctrl-C or a polite signal.
+
+    >>> from itertools import repeat
+    >>> from companion import GPT, Trainer, TransformerConfig
+    >>> from companion.training.objectives import NextToken
+    >>> model = GPT(TransformerConfig(vocab_size=9, d_model=8))
+    >>> batches = repeat(Batch(torch.tensor([[1, 2, 3, 4, 5]])))
+    >>> trainer = Trainer(model, batches, NextToken(), TrainConfig(max_steps=20, peak_lr=0.01))
+    >>> history = trainer.fit()
+    >>> len(history), history[-1]["loss"] < history[0]["loss"]
+    (20, True)
     """
 
     def __init__(
@@ -132,7 +141,10 @@ class Trainer:
         Raises:
             FloatingPointError: as :meth:`train_step`.
             OSError: a checkpoint could not be written.
+            ValueError: a run at its beginning was given the folder of another one.
         """
+        if checkpoint_dir is not None:
+            self._require_own(checkpoint_dir)
         end = self.config.max_steps if until is None else min(until, self.config.max_steps)
         if checkpoint_dir is not None and self.step == 0 and 0 in self.config.snapshots:
             self.save(checkpoint_dir)
@@ -179,8 +191,8 @@ class Trainer:
             "step": self.step,
             "config": self.config.to_dict(),
             "model_kind": type(self.model).__name__,
-            "model_config": _fields(getattr(self.model, "config", None)),
-            "objective": {"kind": type(self.objective).__name__, **_fields(self.objective)},
+            "model_config": fields_of(getattr(self.model, "config", None)),
+            "objective": {"kind": type(self.objective).__name__, **fields_of(self.objective)},
             "processes": distributed.world_size(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -193,28 +205,42 @@ class Trainer:
 
         Raises:
             ValueError: it comes from another configuration, model or objective; the message names the fields. Only
-                those in :data:`MAY_CHANGE` may differ.
+                those in :data:`companion.training.compatibility.MAY_CHANGE` may differ.
         """
-        for what, kind, thing in (
-            ("model", state["model_kind"], self.model),
-            ("objective", state["objective"]["kind"], self.objective),
-        ):
-            mine = type(thing).__name__
-            require(kind == mine, f"the checkpoint's {what} is a {kind}; this one is a {mine}")
-        _require_same("configuration", state["config"], self.config, ignore=MAY_CHANGE)
-        _require_same("model", state["model_config"], getattr(self.model, "config", None))
-        _require_same("objective", state["objective"], self.objective, ignore=["kind"])
+        require_same_run(state, self.model, self.objective, self.config, n_trained=len(self._parameters))
         if state["processes"] != distributed.world_size():
             warnings.warn(
                 f"the checkpoint was made by {state['processes']} processes and goes on in {distributed.world_size()}: "
                 "a sound continuation, but not bit for bit what it would have been",
                 stacklevel=2,
             )
+        self._load_stream(state["stream"], state["step"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # else both would update the same tensors
-        if state["stream"] is not None:
-            self.stream.load_state_dict(state["stream"])  # type: ignore[attr-defined]
         self.step, self.history = state["step"], copy.deepcopy(state["history"])
+
+    def _load_stream(self, state: Any, step: int) -> None:
+        load = getattr(self.stream, "load_state_dict", None)
+        if state is not None and load is not None:
+            load(state)
+        elif step > 0:
+            warnings.warn(
+                f"the stream of batches has no state, so step {step} goes on with whatever it gives next; give it "
+                "state_dict and load_state_dict to go on where it was",
+                stacklevel=3,
+            )
+
+    def _require_own(self, checkpoint_dir: str | PathLike[str]) -> None:
+        """A new run in the folder of an older one would lose its checkpoints among those."""
+        newest = latest_checkpoint(checkpoint_dir) if distributed.rank() == 0 and self.step == 0 else None
+        taken = newest is not None and checkpoint_step(newest) > 0
+        require(
+            not distributed.any_of(taken),
+            lambda: (
+                f"{checkpoint_dir} holds a run that is further on; go on with it by "
+                "trainer.load_state_dict(load_checkpoint(...)), or take another folder"
+            ),
+        )
 
     def _next_batches(self) -> list[Batch]:
         batches = []
@@ -256,29 +282,3 @@ class Trainer:
         if distributed.rank() > 0:
             hidden = True
         return tqdm(total=end, initial=self.step, unit="step", disable=hidden)
-
-
-def _fields(config: object) -> dict[str, Any]:
-    """A dataclass's fields; none of anything else."""
-    if not dataclasses.is_dataclass(config) or isinstance(config, type):
-        return {}
-    return dataclasses.asdict(config)
-
-
-def _require_same(what: str, saved: dict[str, Any], config: object, *, ignore: Collection[str] = ()) -> None:
-    """Require that a checkpoint's fields are those of ``config``; one it does not know had its default."""
-    mine = _fields(config)
-    defaults = {f.name: f.default for f in dataclasses.fields(config)} if mine else {}  # type: ignore[arg-type]
-    saved = {**defaults, **saved}
-    differing = [
-        f"{name} was {saved.get(name)!r} and is {mine.get(name)!r}"
-        for name in {**mine, **saved}
-        if name not in ignore and saved.get(name) != mine.get(name)
-    ]
-    require(
-        not differing,
-        lambda: (
-            f"the checkpoint belongs to another {what}: {'; '.join(differing)}. "
-            "Take the old values to go on, or start a run in another folder"
-        ),
-    )

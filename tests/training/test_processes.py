@@ -22,7 +22,7 @@ def two(tmp_path_factory):
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join(300)
     assert [child.exitcode for child in children] == [0, 0]
     return [torch.load(folder / f"seen-{rank}.pt", weights_only=True) for rank in (0, 1)], folder
 

@@ -234,7 +234,22 @@ def test_a_stream_without_a_state_and_a_frozen_part():
     trainer = tiny_trainer(model=model, stream=iter(HELD_OUT * 9))
     trainer.fit(until=3)
     assert torch.equal(model.transformer.embedding.token.weight, frozen)
-    tiny_trainer().load_state_dict(tiny_trainer(stream=iter(HELD_OUT)).state_dict())
+    with pytest.warns(UserWarning, match="stream of batches has no state, so step 3 goes on with whatever it gives"):
+        tiny_trainer(model=model).load_state_dict(trainer.state_dict())
+    with pytest.warns(UserWarning, match="has no state"):
+        tiny_trainer(model=model, stream=iter([])).load_state_dict({**trainer.state_dict(), "stream": {"index": 3}})
+    with pytest.raises(ValueError, match=r"run trained \d+ tensors, but \d+ of this model require a gradient; freeze"):
+        tiny_trainer().load_state_dict(trainer.state_dict())
+
+
+def test_a_new_run_does_not_mix_with_an_older_one(tmp_path):
+    tiny_trainer(snapshots=(0,)).fit(until=2, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"holds a run that is further on; go on with it by trainer\.load_state_dict"):
+        tiny_trainer().fit(until=1, checkpoint_dir=tmp_path)
+    trainer = tiny_trainer(snapshots=(0,))
+    trainer.load_state_dict(load_checkpoint(tmp_path))
+    assert len(trainer.fit(until=3, checkpoint_dir=tmp_path)) == 3
+    tiny_trainer().fit(until=1, checkpoint_dir=tmp_path / "another")
 
 
 def test_bf16_trains_float32_weights_to_about_the_same_loss():

@@ -72,7 +72,7 @@ class TinyStream:
 def tiny_model(*, dropout: float = 0.2, **changes: Any) -> BERT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        values = {"d_model": 8, "n_heads": 2, "d_ff": 16, "n_layers": 2, "n_segments": 2, "dropout": dropout, **changes}
+        values = {"d_model": 8, "n_heads": 2, "d_ff": 16, "n_layers": 1, "n_segments": 2, "dropout": dropout, **changes}
         return BERT(TransformerConfig(vocab_size=V, max_len=T, **values))
 
 
@@ -130,7 +130,7 @@ def in_child(target: Any, *arguments: Any) -> int:
     """Run a function of this module in a child; its exit code, negative if a signal ended it."""
     child = CONTEXT.Process(target=target, args=arguments)
     child.start()
-    child.join(60)
+    child.join(300)
     assert child.exitcode is not None, f"{target.__name__} hangs"
     return child.exitcode
 
