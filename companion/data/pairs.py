@@ -118,7 +118,8 @@ def sentence_pairs(
         len(start) > 0 and bool(document[0] != document[-1]),
         lambda: (
             f"half of the second passages come from another document, but of {corpus.n_documents} only "
-            f"{document.unique().numel()} has two tokens or more; give at least two such documents (a .txt file is one)"
+            f"{len(torch.unique(document))} has two tokens or more; give at least two such documents (a .txt file is "
+            "one)"
         ),
     )
     middle, inside = _middles(corpus.sentence_ends, start, end, generator)
