@@ -1,1 +1,1 @@
-"""Where texts come from: data sets, tokenizers, and small languages made for one question."""
+"""From texts to batches: data sets, tokenizers, masks, pairs and blocks; and small languages made for one question."""

@@ -123,7 +123,7 @@ def _untrained(vocabulary: dict[str, int]) -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
     """Write a tokenizer to a JSON file, which :func:`load_tokenizer` and the ``tokenizers`` library read."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
+    Path(path).write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def load_tokenizer(name_or_path: str | Path = BOOK) -> Tokenizer:
