@@ -200,6 +200,17 @@ def _f4() -> dict[str, Any]:
     }
 
 
+def _f5() -> dict[str, Any]:
+    chances = printed("F5", "chances")  # rows: film, rice; columns: good, bad
+    return {"good_if_film_is_seen": chances[0, 0] / chances[0].sum(), "good_if_neither_is_seen": chances[:, 0].sum()}
+
+
+def _f6() -> dict[str, Any]:
+    share = torch.tensor([1.0, 0.5], dtype=torch.float64)  # of pairs that follow; the best constant is that share
+    best = -(share.xlogy(share) + (1 - share).xlogy(1 - share))
+    return {"best_constant_loss_if_all_follow": best[0], "best_constant_loss_if_half_follow": best[1]}
+
+
 def _f8() -> dict[str, Any]:
     X, W = source_example()
     scores = _q() @ _q().mT / math.sqrt(2)
@@ -257,7 +268,6 @@ def _a2() -> dict[str, Any]:
     }
 
 
-# One small computation for each erratum that has numbers, in the order of errata.toml.
 COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
     {
         "N1": _n1,
@@ -269,6 +279,8 @@ COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "F2": _f2,
         "F3": _f3,
         "F4": _f4,
+        "F5": _f5,
+        "F6": _f6,
         "F8": _f8,
         "C4": _c4,
         "C5": _c5,
@@ -277,3 +289,4 @@ COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "A2": _a2,
     }
 )
+"""One small computation for each erratum that has numbers, by its id, in the order of errata.toml."""
