@@ -97,7 +97,7 @@ const render = ({ model, el }) => {
   };
   const makeGrid = () => {
     const cells = Array.from({ length: L }, (_, l) => Array.from({ length: H }, (_, k) => {
-      const n = now.tokens.length, canvas = h("canvas", { width: n, height: n, style: "width:5.2rem;height:5.2rem;image-rendering:pixelated" });
+      const n = now.tokens.length, canvas = h("canvas", { width: n, height: n, style: "width:min(5.2rem,15cqw);height:min(5.2rem,15cqw);image-rendering:pixelated" });
       const node = h("button", { type: "button", class: "lm-thumb", "data-layer": l, "data-head": k, "aria-label": `layer ${l + 1}, head ${k + 1}`,
         onclick: () => apply({ layer: l, chosen: [k], view: "matrix" }) }, canvas, h("small", {}, `${l + 1}.${k + 1}`));
       return { node, canvas };
