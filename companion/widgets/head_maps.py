@@ -15,6 +15,7 @@ from torch import Tensor
 from companion.errors import require
 from companion.models.bert import BERT
 from companion.nn.attention import record_attention
+from companion.nn.transformer import TransformerBlock
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -80,7 +81,9 @@ def score_terms(model: BERT, ids: Tensor, *, layer: int, head: int, query: int, 
         ("key", key, T),
     ):
         require(0 <= value < end, f"{name}={value} must be from 0 to {end - 1}")
-    attention = model.transformer.blocks[layer].attention
+    block = model.transformer.blocks[layer]
+    assert isinstance(block, TransformerBlock)
+    attention = block.attention
     seen: list[Tensor] = []
     hook = attention.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:

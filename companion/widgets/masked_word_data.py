@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from companion.data.tokenizer import special_ids
 from companion.errors import require
 from companion.models.bert import BERT
 
@@ -101,12 +102,12 @@ def lab_data(
         require(not missing, f"{missing} are no tokens of {text!r}; it has {encoded.tokens[1:-1]}")
         places = [i for i, token in enumerate(encoded.tokens) if token in wanted and 0 < i < len(encoded.ids) - 1]
         masked = torch.tensor([encoded.ids]).repeat(len(places), 1)  # (G, T)
-        masked[torch.arange(len(places)), places] = tokenizer.token_to_id("[MASK]")
+        masked[torch.arange(len(places)), places] = special_ids(tokenizer).mask
         steps = []
         for model in models.values():
             h = model.eval().encode(masked)[torch.arange(len(places)), places]  # (G, D)
             packed = [pack_logits(logits) for logits in model.mlm_head(h)]
-            names = [[tokenizer.id_to_token(i) for i in ids] for ids, _ in packed]
+            names = [[str(tokenizer.id_to_token(i)) for i in ids] for ids, _ in packed]
             steps.append([[_numbered(row, words), text] for row, (_, text) in zip(names, packed, strict=True)])
         rows.append({"tokens": encoded.tokens[1:-1], "gaps": [p - 1 for p in places], "steps": steps})
     return {
