@@ -227,6 +227,19 @@ def test_evaluation_is_that_of_the_training(trained, capsys):
     assert "step 0;" in said and "mlm_perplexity" in said and "%" in said
 
 
+def test_an_evaluation_is_noted_in_the_record_and_stands_on_the_card(trained, tmp_path, capsys):
+    record = tmp_path / "record.json"
+    record.write_bytes((trained / "record.json").read_bytes())
+    assert main(["evaluate", str(trained / "run"), "--record", str(record)]) == 0
+    noted = json.loads(record.read_text(encoding="utf-8"))["evaluation"]
+    assert noted["step"] == 6 and noted["held_out_tokens"] > 0 and noted["mlm"] > 0
+    assert main(["export", str(trained / "run"), "--out", str(tmp_path / "out"), "--record", str(record)]) == 0
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"{noted['held_out_tokens']} tokens" in card and f"| {noted['mlm_perplexity']} |" in card
+    record.write_text("{", encoding="utf-8")
+    assert "is no record" in fails(capsys, "evaluate", trained / "run", "--record", record)
+
+
 def test_perplexity_is_the_exponential_of_the_loss():
     assert with_perplexity({"mlm": 2.0, "nsp": 1.0})["mlm_perplexity"] == pytest.approx(7.389056)
 

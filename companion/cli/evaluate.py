@@ -12,6 +12,7 @@ from companion.models.pretrained import load_pretrained, pretrained_settings
 from companion.training.checkpoint import checkpoints
 from companion.training.evaluation import evaluate
 from companion.training.pretrain import build_objective, build_streams, use_machine
+from companion.training.record import read_record, write_record
 from companion.training.runfile import RunConfig, apply_overrides
 
 DESCRIPTION = """\
@@ -27,7 +28,7 @@ likely words that would be as hard to tell apart.
 EPILOG = """\
 examples:
   companion evaluate runs/bert-book-imdb
-  companion evaluate bert-book-imdb
+  companion evaluate bert-book-imdb --record book/results/bert-book-imdb.json
   companion evaluate runs/bert-book-imdb --step 1000 --json
 """
 
@@ -44,6 +45,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a run's folder, or the name of a model")
     add_overrides(parser)
     parser.add_argument("--step", type=int, metavar="N", help="a step of the run whose checkpoint was kept")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE.json",
+        help="note the figures in the record of the training",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -51,11 +58,15 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the figures."""
     config, model, about = _find(options)
+    if options.record is not None:
+        read_record(options.record)  # before the long part: is there one?
     device = use_machine(config.machine)
     batches = build_streams(config, all_held_out=True).held_out
     objective, kind = build_objective(config), config.train.precision
     scores = with_perplexity(evaluate(model.to(device), batches, objective, kind=kind, device=device))
     tokens = sum(batch.n_tokens for batch in batches)
+    if options.record is not None:
+        _note(options.record, {**about, "held_out_tokens": tokens, **{k: round(v, 4) for k, v in scores.items()}})
     if options.json:
         print(json.dumps({**about, "held_out_tokens": tokens, **scores}))
         return 0
@@ -72,6 +83,12 @@ def with_perplexity(scores: dict[str, float]) -> dict[str, float]:
     {'loss': 0.0, 'lm': 0.0, 'lm_perplexity': 1.0}
     """
     return scores | {f"{name}_perplexity": math.exp(scores[name]) for name in ("mlm", "lm") if name in scores}
+
+
+def _note(path: Path, figures: dict[str, Any]) -> None:
+    record = read_record(path)
+    record["evaluation"] = figures
+    write_record(path, record)
 
 
 def _find(options: argparse.Namespace) -> tuple[RunConfig, Any, dict[str, Any]]:

@@ -1,14 +1,13 @@
 """``companion export``: a run's weights, rounded to float16, with configuration and model card."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from companion.cli.runs import load_run, read_run_folder
-from companion.errors import require
 from companion.models.pretrained import WEIGHTS, save_pretrained
 from companion.training.card import model_card
+from companion.training.record import read_record
 
 DESCRIPTION = """\
 Write the weights of a run, in float16, with its configuration and a model card made from the run's record: what
@@ -43,10 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the model."""
     config = read_run_folder(options.run_folder)
     model, state = load_run(options.run_folder, config, options.step)
-    record: dict[str, Any] | None = None
-    if options.record is not None:
-        require(options.record.is_file(), f"there is no record {options.record}")
-        record = json.loads(options.record.read_text(encoding="utf-8"))
+    record = None if options.record is None else read_record(options.record)
     name = options.name or options.out.name
     card = model_card(name, config, model, step=state["step"], record=record)
     save_pretrained(options.out, model, card=card, about={"step": state["step"], "run": config.to_dict()})

@@ -11,7 +11,7 @@ from companion.training import distributed
 from companion.training.checkpoint import latest_checkpoint, load_checkpoint
 from companion.training.loop import Trainer
 from companion.training.pretrain import build_trainer, use_machine
-from companion.training.record import Log, summary
+from companion.training.record import Log, summary, write_record
 from companion.training.runfile import RunConfig, read_run
 
 INTERRUPTED = 130
@@ -112,8 +112,7 @@ def _train(trainer: Trainer, config: RunConfig, out: Path) -> None:
 def _record(trainer: Trainer, config: RunConfig, options: argparse.Namespace) -> None:
     command = f"companion pretrain {options.run_file.as_posix()}" + "".join(f" --set {o}" for o in options.overrides)
     record = summary(trainer, config, command=command)
-    options.record.parent.mkdir(parents=True, exist_ok=True)
-    options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
+    write_record(options.record, record)
     _say(f"recorded in {options.record}")
 
 

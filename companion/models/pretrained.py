@@ -70,14 +70,14 @@ def save_pretrained(
         dtype: what the weights are rounded to.
         about: more to say in the configuration file, under ``about``.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _own_weights(model).items()}
     bad = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     require(not bad, f"{bad} hold values that are not finite in {dtype}; choose another dtype")
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))  # with the usual permissions
     kind = next(kind for kind, cls in KINDS.items() if type(model) is cls)
     settings = {"kind": kind, "config": model.config.to_dict(), "about": about or {}}
     (folder / CONFIG).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8", newline="\n")

@@ -31,7 +31,7 @@ def model_card(name: str, run: RunConfig, model: nn.Module, *, step: int, record
         run: how it was trained.
         model: what was trained.
         step: updates that were made.
-        record: of the run, from :func:`companion.training.pretrain.summary`; without it the card has no figures.
+        record: of the run, from :func:`companion.training.record.summary`; without it the card has no figures.
     """
     n = sum(p.numel() for p in model.parameters())
     m = run.model
@@ -74,10 +74,17 @@ def _training(run: RunConfig, step: int, record: dict[str, Any] | None) -> list[
         f"{record['tokens']:,} tokens in {record['seconds'] / 3600:.1f} hours, {record['tokens_per_second']:,.0f} "
         f"tokens/s, with {machine['threads']} thread(s) of {machine['kind']} ({machine['device']}), {record['date']}."
     )
-    return [data, how, cost, _table(record["final"])]
+    return [data, how, cost, _table(record)]
 
 
-def _table(final: dict[str, Any]) -> str:
-    held_out = final["held_out"] or {}
-    rows = [f"| {k} | {final['train'].get(k, '')} | {v} |" for k, v in held_out.items() if k != "step"]
-    return "\n".join(["| | training (mean of the last steps) | held out |", "|---|---|---|", *rows])
+def _table(record: dict[str, Any]) -> str:
+    """Losses of the last steps, and of the held-out part: all of it if it was evaluated since."""
+    final, whole = record["final"], record.get("evaluation")
+    held_out = whole or final["held_out"] or {}
+    rows = [
+        f"| {name} | {final['train'].get(name, '')} | {value} |"
+        for name, value in held_out.items()
+        if isinstance(value, float)
+    ]
+    head = "held out" if whole is None else f"held out, {whole['held_out_tokens']:,} tokens"
+    return "\n".join([f"| | training (mean of the last steps) | {head} |", "|---|---|---|", *rows])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from companion.data.stream import BatchStream
+from companion.errors import require
 from companion.training import distributed
 from companion.training.loop import Record, Trainer
 from companion.training.pretrain import ABOUT
@@ -142,6 +143,26 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record, its folder too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_record` wrote.
+
+    Raises:
+        ValueError: there is no such file, or it is no JSON.
+    """
+    require(path.is_file(), f"there is no record {path}; `companion pretrain --record` writes one")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no record: {error}") from error
+    return record
 
 
 def corpus_facts(run: RunConfig) -> dict[str, Any]:
