@@ -5,7 +5,7 @@ All of it, the masks too, is drawn from (seed, epoch, number of the batch). So t
 stream that is set to a state goes on exactly as the first one did, and every process of a group knows the whole order
 and takes its share of each batch.
 
-:func:`mlm_stream`, :func:`causal_stream` and :func:`classification_stream` make the streams of the three objectives.
+:mod:`companion.data.sources` makes the streams of the three objectives.
 Letters in the shapes: B batch, T tokens.
 """
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from companion.errors import require
 
-# A number as it is written, digits included (4.50 is not 4.5), or a nested tuple of such.
 Written: TypeAlias = "Decimal | tuple[Written, ...]"
+"""A number as it is written, digits included (4.50 is not 4.5), or a nested tuple of such."""
+
 Values: TypeAlias = Mapping[str, Written]
 
 KINDS = ("number", "formula", "history", "code")
