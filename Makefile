@@ -10,9 +10,13 @@ endif
 READY  := $(VENV)/.ready
 PY     := $(BIN)/python
 export PYTHONUTF8 := 1
+ifndef BESIDE
+.NOTPARALLEL:  # the tests take both cores by themselves; what is quick runs side by side in `make test`
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint types unit notebooks-check site-check lab serve notebooks diagrams bench repository clean
+.PHONY: help setup book test quick-checks slow-checks lint types unit notebooks-check site-check lab serve notebooks \
+	diagrams bench repository clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s%s\n", $$1, $$2 }' Makefile
@@ -30,7 +34,12 @@ $(READY): requirements.txt pyproject.toml
 book: $(READY)  ## build the site into _build/html
 	@$(PY) book/tools/build.py
 
-test: lint types unit book notebooks-check site-check  ## everything: lint, types, unit tests, every chapter, the built site
+test: quick-checks slow-checks  ## everything: lint, types, unit tests, every chapter, the built site
+
+quick-checks: $(READY)
+	@$(MAKE) --no-print-directory -j 2 BESIDE=1 lint types book
+slow-checks: $(READY)
+	@$(MAKE) --no-print-directory BUILT=1 unit notebooks-check site-check
 
 lint: $(READY)  ## style and format
 	$(BIN)/ruff check .
@@ -40,17 +49,16 @@ types: $(READY)  ## the type checker, strict over companion
 	$(BIN)/mypy
 
 unit: $(READY)  ## unit tests and doctests
-	$(PY) -m pytest -n 2 -m "not browser and not lab" tests
-	$(PY) -m pytest --doctest-modules companion
+	$(PY) -m pytest -n 2 --dist loadgroup --doctest-modules -m "not browser and not lab" tests companion
 
 notebooks-check: $(READY)  ## re-execute every chapter and compare with what is stored
 	$(PY) -m pytest --nbval -n 2 --dist loadfile book
 
-site-check: $(READY) book  ## the built site and the widgets, in a browser
-	$(PY) -m pytest -m "browser or lab" tests
+site-check: $(READY) $(if $(BUILT),,book)  ## the built site and the widgets, in a browser
+	$(PY) -m pytest -n 2 --dist loadgroup -m "browser or lab" tests
 
-lab: $(READY)  ## JupyterLab on the chapters
-	$(BIN)/jupyter lab book
+lab: $(READY)  ## JupyterLab on the chapters; as root, say: make lab ARGS=--allow-root
+	$(BIN)/jupyter lab $(ARGS) book
 
 serve: $(READY) book  ## the built book on http://localhost:8000; PORT=... for another port
 	@echo "http://localhost:$(PORT), Ctrl-C ends it"

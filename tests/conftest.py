@@ -31,7 +31,7 @@ settings.register_profile("book", deadline=None, derandomize=True, database=None
 settings.load_profile("book")
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_MS = 20_000  # generous: two workers may share two cores
+TIMEOUT_MS = 60_000  # generous: two workers may share two slow cores
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "microsoft-edge")
 PLACES = (
@@ -56,6 +56,19 @@ FLAGS = (
     # Whatever slips past the routing below cannot leave the machine either.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What `--dist loadgroup` keeps in one worker: the tests of a JupyterLab, and those that take seconds to import."""
+    for item in items:
+        module = getattr(item, "module", None)
+        if item.get_closest_marker("lab"):
+            item.add_marker(pytest.mark.xdist_group("lab"))
+        elif "compile" in item.name:
+            item.add_marker(pytest.mark.xdist_group("torch._dynamo"))
+        elif hasattr(module, "transformers"):
+            item.add_marker(pytest.mark.xdist_group("transformers"))
 
 
 def find_chromium() -> str | None:
@@ -189,7 +202,8 @@ def watch(page: Page, allowed: tuple[str, ...]) -> list[str]:
 def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """A function that loads a page of the built book and lists in `page.problems` what went wrong on it.
 
-    Say open_page("book/intro.html", scheme="file", dark=True); `root` takes another folder than the built book.
+    Say open_page("book/intro.html", scheme="file", dark=True); `root` takes another folder than the built book, and
+    `without` leaves the scripts that this pattern matches empty.
     """
     contexts: list[BrowserContext] = []
 
@@ -202,6 +216,7 @@ def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Cal
         height: int = 900,
         reduced_motion: bool = False,
         root: Path | None = None,
+        without: str | None = None,
     ) -> Page:
         folder = root or request.getfixturevalue("site")
         if scheme == "file":
@@ -220,6 +235,8 @@ def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Cal
         context.set_default_timeout(TIMEOUT_MS)
         page = context.new_page()
         page.problems = watch(page, (base + "/",))  # type: ignore[attr-defined]
+        if without:
+            page.route(without, lambda route: route.fulfill(body="", content_type="text/javascript"))
         page.goto(f"{base}/{path.lstrip('/')}", wait_until="load")
         return page
 

@@ -17,7 +17,8 @@ THEME_FINDINGS = {
 }
 COLOR_RULES = ("color-contrast", "link-in-text-block")
 
-AXE = """async ([known, runOnly]) => (await axe.run({
+# The drawing of a formula is hidden from screen readers and holds no text, but more elements than the rest of the page.
+AXE = """async ([known, runOnly]) => (await axe.run({exclude: [['mjx-math']]}, {
     resultTypes: ['violations'], ...(runOnly && {runOnly}),
 })).violations.flatMap(rule => rule.nodes
     .filter(node => !(rule.id in known && document.querySelector(node.target[0]).closest(known[rule.id])))
@@ -42,6 +43,12 @@ MATHS = """() => {
         wrong.push(`#${where(m)}: unknown TeX command: ${m.textContent.slice(0, 60)}`);
     return wrong;
 }"""
+
+# A piece that is wider than the page by itself cannot break.
+SCROLLING = """() => [...document.querySelectorAll('mjx-container[display]')]
+    .filter(box => box.scrollWidth > box.clientWidth + 1 &&
+        ![...box.querySelectorAll('.lm-wraps > mjx-mrow > mjx-mrow')].some(e => e.offsetWidth > box.clientWidth))
+    .map(box => `#${(box.closest('section[id]') || {id: '?'}).id}: a formula of ${box.scrollWidth} px`)"""
 
 # Besides scrolling itself, name what sticks out: elements beyond the right edge that no frame of their own clips.
 TOO_WIDE = """() => {
@@ -114,6 +121,11 @@ def unready_widgets(page: Any, timeout: float = 10_000) -> list[str]:
 def unrendered_maths(page: Any) -> list[str]:
     """Formulas that MathJax did not set, did not understand, or set with an unknown command in red."""
     return page.evaluate(MATHS)
+
+
+def scrolling_maths(page: Any) -> list[str]:
+    """Formulas on a line of their own that are wider than the page, so that a part of them is out of sight."""
+    return page.evaluate(SCROLLING)
 
 
 def too_wide(page: Any, width: int, height: int = 800) -> list[str]:

@@ -113,6 +113,12 @@ IN_BROWSER = [
         "error",
     ),
     ("unrendered_maths", '<mjx-container><i style="color: red">\\foo</i></mjx-container>', "unknown TeX"),
+    (
+        "scrolling_maths",
+        '<mjx-container display="true" style="display: block; overflow: auto; width: 99px">'
+        '<mjx-math style="display: inline-block; width: 150px">x</mjx-math></mjx-container>',
+        "a formula of 150 px",
+    ),
     ("too_wide", '<pre style="width: 400px">x</pre>', "408 px"),
     ("too_wide", '<p style="overflow: hidden"><button style="margin-left: 360px">Press</button></p>', "Press: reaches"),
     (
@@ -128,6 +134,7 @@ IN_BROWSER = [
 BROWSER_CHECKS = {
     "unready_widgets": lambda page: browser_checks.unready_widgets(page, timeout=300),
     "unrendered_maths": browser_checks.unrendered_maths,
+    "scrolling_maths": browser_checks.scrolling_maths,
     "too_wide": lambda page: browser_checks.too_wide(page, 390),
     "inaccessible": browser_checks.inaccessible,
     "wrong_colors": lambda page: browser_checks.inaccessible(page, rules=browser_checks.COLOR_RULES),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import site_checks
@@ -13,6 +15,7 @@ pytestmark = pytest.mark.browser
 PAGES = site_checks.toc_pages()
 CHAPTERS = site_checks.notebook_pages()
 FIGURES_MAX = 500_000  # bytes a chapter
+SCRIPT_MAX, WIDGET_MAX = 40_000, 15_000  # bytes of the script of a page with one widget, and for each more
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,18 @@ def test_a_chapter_can_be_launched_and_downloaded(built: Site, name: str) -> Non
 def test_figures_are_light(built: Site, name: str) -> None:
     sizes = site_checks.figure_bytes(built.pages[name])
     assert sum(sizes.values()) <= FIGURES_MAX, sizes
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_the_script_of_its_own_widgets(built: Site, name: str) -> None:
+    page = built.pages[name]
+    used = sorted({str(figure["data-afm"]) for figure in page.soup.select("[data-afm]")})
+    scripts = [urlsplit(str(tag["src"])).path for tag in page.soup.select("script[src*='widgets']")]
+    assert len(scripts) == bool(used), scripts
+    for script in scripts:
+        text = (built.folder / site_checks.resolve(name, script)).read_text(encoding="utf-8")
+        assert re.findall(r"^modules\.(\w+) = ", text, re.MULTILINE) == used
+        assert len(text.encode()) <= SCRIPT_MAX + WIDGET_MAX * (len(used) - 1)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -87,7 +87,7 @@ def figures(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., lis
         body = "".join(widget._repr_html_() for widget in widgets)
         theme = "dark" if options.get("dark") else "light"
         (tmp_path / "index.html").write_text(PAGE.format(theme=theme, body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle(), encoding="utf-8")
+        (tmp_path / "widgets.js").write_text(bundle({widget.name for widget in widgets}), encoding="utf-8")
         (tmp_path / "widgets.css").write_text(stylesheet(), encoding="utf-8")
         page = open_page(f"index.html{hash}", root=tmp_path, **options)
         return [Figure(page, page.locator("[data-afm]").nth(i), ready=ready) for i in range(len(widgets))]
@@ -97,10 +97,13 @@ def figures(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., lis
 
 @pytest.fixture
 def chapter_figure(open_page: Callable[..., Page]) -> Callable[..., Figure]:
-    """A function that opens a page of the built book and gives its first widget of that name."""
+    """A function that opens a page of the built book and gives its first widget of that name.
+
+    The formulas of the page stay unset: they are looked at elsewhere, and setting them takes longer than the rest.
+    """
 
     def show(path: str, name: str, **options: Any) -> Figure:
-        page = open_page(path, **options)
+        page = open_page(path, without="**/vendor/mathjax/**", **options)
         return Figure(page, page.locator(f"[data-afm='{name}']").first)
 
     return show
