@@ -21,7 +21,13 @@ Labels = npt.NDArray[np.int64]
 
 
 def train_greedily(
-    x: Array, hidden: Sequence[int], *, epochs: int = 30, batch_size: int = 20, generator: np.random.Generator
+    x: Array,
+    hidden: Sequence[int],
+    *,
+    epochs: int = 15,
+    momentum: float = 0.8,
+    batch_size: int = 20,
+    generator: np.random.Generator,
 ) -> list[RBM]:
     """One machine a layer, from the bottom up, each by CD-1 on the activities below; labels are not needed.
 
@@ -29,6 +35,7 @@ def train_greedily(
         x: the examples, (N, V), numbers from 0 to 1 taken as probabilities.
         hidden: units in each hidden layer.
         epochs: how often each layer sees all examples.
+        momentum: the share of the last step in the next one.
         batch_size: examples a step.
         generator: where the chance comes from.
 
@@ -40,7 +47,7 @@ def train_greedily(
     machines: list[RBM] = []
     for size in hidden:
         rbm = RBM(x.shape[1], size, generator=generator)
-        train_rbm(rbm, x, epochs=epochs, batch_size=batch_size, generator=generator)
+        train_rbm(rbm, x, epochs=epochs, momentum=momentum, batch_size=batch_size, generator=generator)
         machines.append(rbm)
         x = rbm.hidden(x)
     return machines
@@ -132,7 +139,7 @@ def fine_tune(
     x: Array,
     labels: Labels,
     *,
-    epochs: int = 30,
+    epochs: int = 15,
     rate: float = 0.1,
     momentum: float = 0.9,
     batch_size: int = 20,

@@ -87,7 +87,7 @@ def test_the_exact_likelihood_rises_in_training(seed):
     rbm = RBM(9, 12, generator=generator)
     curve = [rbm.log_likelihood(v)]
     for _ in range(3):
-        train_rbm(rbm, v, epochs=400, batch_size=7, generator=generator)
+        train_rbm(rbm, v, epochs=350, batch_size=7, generator=generator)
         curve.append(rbm.log_likelihood(v))
     assert curve[0] == pytest.approx(-9 * np.log(2), abs=0.01)  # untrained: all 512 pictures alike
     assert curve[0] < curve[1] < curve[2] and curve[3] > -3.6

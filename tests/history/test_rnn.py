@@ -62,7 +62,7 @@ def test_the_lstm_remembers_what_the_elman_net_forgets(seed):
     found = {}
     for kind in (Elman, LSTM):
         net = kind(4, 12, 2, generator=np.random.default_rng(seed))
-        train_recurrent(net, 20, steps=300, generator=np.random.default_rng(seed))
+        train_recurrent(net, 20, steps=150, generator=np.random.default_rng(seed))
         found[kind] = recall_accuracy(net, 20, generator=np.random.default_rng(100))
     assert found[LSTM] >= 0.98
     assert found[Elman] <= 0.6
