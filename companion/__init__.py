@@ -5,6 +5,7 @@ The names below are the public ones; each module's docstrings give formulas, sha
 
 from companion.config import TrainConfig, TransformerConfig
 from companion.data.imdb import load_imdb
+from companion.data.mini_reviews import mini_reviews
 from companion.data.pairs import sentence_pairs
 from companion.data.tokenizer import load_tokenizer
 from companion.data.transforms import mask_tokens, pack_blocks
@@ -47,6 +48,7 @@ __all__ = [
     "load_pretrained",
     "load_tokenizer",
     "mask_tokens",
+    "mini_reviews",
     "next_token_loss",
     "pack_blocks",
     "record_attention",

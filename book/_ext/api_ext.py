@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import inspect
 import pkgutil
@@ -134,6 +135,11 @@ def skip_member(app: Sphinx, what: str, name: str, value: Any, skip: bool, optio
     return True if type(value).__name__ == "_tuplegetter" else None
 
 
+def plain_protocol(app: Sphinx, what: str, name: str, value: Any, *rest: Any) -> tuple[str, None] | None:
+    """A protocol is not made by calling it: without (*args, **kwargs)."""
+    return ("", None) if what == "class" and getattr(value, "_is_protocol", False) else None
+
+
 def read_google_style(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Napoleon, but for attributes: there it takes what stands before a colon for a type."""
     if what not in ("attribute", "data", "property"):
@@ -223,6 +229,11 @@ def tidy(app: Sphinx, doctree: nodes.document) -> None:
     for value in list(doctree.findall(addnodes.desc_annotation)):
         if value.astext().startswith(" = ") and (len(value.astext()) > LONGEST_VALUE or " at 0x" in value.astext()):
             value.parent.remove(value)
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        if node.get("refdomain") == "py" and hasattr(builtins, node["reftarget"]):
+            node.replace_self(node.children)  # int and None lead nowhere; looking them up took a second
+        else:
+            node["refspecific"] = False  # no name is searched for in all modules: `resolve` knows where it stands
 
 
 # From the entries back to the chapters
@@ -304,6 +315,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", check_all_listed)
     app.connect("source-read", fill_in)
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("autodoc-process-signature", plain_protocol)
     app.connect("doctree-read", tidy)
     app.connect("doctree-read", note_mentions)
     app.connect("env-purge-doc", forget)

@@ -22,6 +22,8 @@ from companion.widgets.bundle import bundle, stylesheet
 DIAGRAMS = Path(__file__).resolve().parent.parent / "diagrams"
 ICON_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 WIDGET = re.compile(r'data-afm="(\w+)"')
+PARAMETER = re.compile(r'(?:<dl>\s*)?<dd>(?=<em class="sig-param">)')
+ARROW = '<summary><span class="toctree-toggle"'
 MATH = re.compile(r'class="[^"]*\bmath\b')
 # A formula in a line of text, with the punctuation that touches it.
 TOUCHED = re.compile(r'[(\[“]*<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)\]”’]+')
@@ -107,13 +109,19 @@ def name_citations(app: Sphinx, pagename: str, templatename: str, context: dict[
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
-def drop_icon_script(app: Sphinx, exception: Exception | None) -> None:
-    """Remove fontawesome.js, 1.5 MB that draw the icons a second time: the style sheet's fonts already do."""
+def mend_theme(app: Sphinx, exception: Exception | None) -> None:
+    """Remove fontawesome.js, 1.5 MB that draw the icons a second time: the style sheet's fonts already do.
+
+    And give a name to the arrows that unfold a part of the contents, which the theme leaves without; and call no list
+    of definitions what Sphinx makes of a signature of several lines.
+    """
     if exception or app.builder.format != "html":
         return
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(ICON_SCRIPT.sub("", text), encoding="utf-8", newline="\n")
+        text = ICON_SCRIPT.sub("", text).replace(ARROW, ARROW.replace(">", ' aria-label="show or hide the parts">', 1))
+        text = PARAMETER.sub(lambda found: found[0].replace(">", ' role="none">'), text)
+        page.write_text(text, encoding="utf-8", newline="\n")
     for file in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
 
@@ -126,5 +134,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", load_what_is_used, priority=900)
     app.connect("html-page-context", keep_punctuation)
     app.connect("html-page-context", name_citations)
-    app.connect("build-finished", drop_icon_script)
+    app.connect("build-finished", mend_theme)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
