@@ -22,7 +22,7 @@ from companion.widgets.bundle import bundle, stylesheet
 DIAGRAMS = Path(__file__).resolve().parent.parent / "diagrams"
 ICON_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 WIDGET = re.compile(r'data-afm="(\w+)"')
-PARAMETER = re.compile(r'(?:<dl>\s*)?<dd>(?=<em class="sig-param">)')
+PARAMETERS = re.compile(r'<dl>\s*(<dd><em class="sig-param">.*?)</dl>', re.DOTALL)
 ARROW = '<summary><span class="toctree-toggle"'
 MATH = re.compile(r'class="[^"]*\bmath\b')
 # A formula in a line of text, with the punctuation that touches it.
@@ -109,18 +109,22 @@ def name_citations(app: Sphinx, pagename: str, templatename: str, context: dict[
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
+def plain_lines(found: re.Match[str]) -> str:
+    """The parameters of a signature of several lines: lines, where Sphinx makes a list of definitions of no terms."""
+    return found[1].replace("<dd>", '<span class="lm-parameter">').replace("</dd>", "</span>")
+
+
 def mend_theme(app: Sphinx, exception: Exception | None) -> None:
     """Remove fontawesome.js, 1.5 MB that draw the icons a second time: the style sheet's fonts already do.
 
-    And give a name to the arrows that unfold a part of the contents, which the theme leaves without; and call no list
-    of definitions what Sphinx makes of a signature of several lines.
+    And give a name to the arrows that unfold a part of the contents, which the theme leaves without.
     """
     if exception or app.builder.format != "html":
         return
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         text = ICON_SCRIPT.sub("", text).replace(ARROW, ARROW.replace(">", ' aria-label="show or hide the parts">', 1))
-        text = PARAMETER.sub(lambda found: found[0].replace(">", ' role="none">'), text)
+        text = PARAMETERS.sub(plain_lines, text)
         page.write_text(text, encoding="utf-8", newline="\n")
     for file in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
         file.unlink()
