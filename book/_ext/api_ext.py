@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import api_autodoc
 from api_names import (
     PACKAGE,
     canonical,
@@ -33,9 +34,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.errors import PycodeError
-from sphinx.ext import autodoc, intersphinx, napoleon
-from sphinx.pycode import ModuleAnalyzer
+from sphinx.ext import intersphinx
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
@@ -43,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = "book/api"  # what their names begin with
 CHAPTER = re.compile(r"book/0*(\d+)_\w+")
 FENCE = re.compile(r"^```\{(api|api-names)\}(?: +([\w.]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTIONS_A_CHAPTER = 2  # that an entry leads back to
 LONGEST_VALUE = 60  # characters of a constant that are shown
 logger = logging.getLogger(__name__)
 
@@ -127,40 +127,7 @@ def check_all_listed(app: Sphinx) -> None:
         logger.warning(f"{name} stands on no page of the API reference; add it to an {{api}} fence in {PAGES}/*.md")
 
 
-# What autodoc is told
-
-
-def skip_member(app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out the fields of named tuples, which say "Alias for field number 0"; the class describes them."""
-    return True if type(value).__name__ == "_tuplegetter" else None
-
-
-def plain_protocol(app: Sphinx, what: str, name: str, value: Any, *rest: Any) -> tuple[str, None] | None:
-    """A protocol is not made by calling it: without (*args, **kwargs)."""
-    return ("", None) if what == "class" and getattr(value, "_is_protocol", False) else None
-
-
-def read_google_style(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Napoleon, but for attributes: there it takes what stands before a colon for a type."""
-    if what not in ("attribute", "data", "property"):
-        napoleon._process_docstring(app, what, name, value, options, lines)
-    if what == "module":  # then the names in it, to jump to
-        links = " ".join(f'<a href="#{name}.{key}">{key}</a>' for key in documented(source(name)))
-        lines += [".. raw:: html", "", f'   <p class="lm-api-index">{links}</p>', ""] * bool(links)
-
-
-def our_source(module: str, read: Any = ModuleAnalyzer.for_module) -> ModuleAnalyzer:
-    """What autodoc finds in a source: not in torch's, where it would look for comments on inherited attributes."""
-    if module.split(".")[0] != PACKAGE:
-        raise PycodeError(f"{module} is not ours")
-    return read(module)
-
-
-def replace_napoleon(app: Sphinx) -> None:
-    """Let the function above do the reading."""
-    listeners = app.events.listeners["autodoc-process-docstring"]
-    listeners[:] = [each for each in listeners if each.handler is not napoleon._process_docstring]
-    app.connect("autodoc-process-docstring", read_google_style)
+# Where the code stands
 
 
 def source_link(domain: str, info: dict[str, str]) -> str:
@@ -275,11 +242,11 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildE
 
 
 def explained(env: BuildEnvironment, name: str) -> Iterator[tuple[str, str, str]]:
-    """(chapter, section, title) of the first section of each chapter that names this."""
+    """(chapter, section, title) of the first sections of each chapter that name this."""
     for docname, found in sorted(mentions(env).items()):
-        first = next((mention for mention in found if mention[0] == name), None)
-        if first is not None:
-            yield docname, first[1], first[2]
+        sections = dict.fromkeys(mention[1:] for mention in found if mention[0] == name)
+        for section, title in list(sections)[:SECTIONS_A_CHAPTER]:
+            yield docname, section, title
 
 
 def lead_back(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -299,23 +266,18 @@ def lead_back(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             link = nodes.reference("", f"Chapter {number}: {title}", internal=True, refuri=uri)
             line += [nodes.Text(" "), link]
         if line.children:
-            after = next((i for i, child in enumerate(content) if isinstance(child, nodes.paragraph)), -1)
-            content.insert(after + 1, line)
+            paragraphs = [i for i, child in enumerate(content) if isinstance(child, nodes.paragraph)]
+            sentences = [i for i in paragraphs if not content[i].astext().startswith("Bases: ")]
+            content.insert(sentences[0] + 1 if sentences else 0, line)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
-    for extension in ("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.linkcode"):
-        app.setup_extension(extension)
-    replace_napoleon(app)
-    ModuleAnalyzer.for_module = our_source  # type: ignore[method-assign]
-    # An interactive figure is made by its __init__; traitlets' own __new__ takes anything.
-    autodoc._CLASS_NEW_BLACKLIST.append("traitlets.traitlets.HasDescriptors.__new__")
+    api_autodoc.connect(app)
+    app.setup_extension("sphinx.ext.linkcode")
     app.connect("config-inited", configure)
     app.connect("builder-inited", check_all_listed)
     app.connect("source-read", fill_in)
-    app.connect("autodoc-skip-member", skip_member)
-    app.connect("autodoc-process-signature", plain_protocol)
     app.connect("doctree-read", tidy)
     app.connect("doctree-read", note_mentions)
     app.connect("env-purge-doc", forget)
