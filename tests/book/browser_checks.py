@@ -18,11 +18,23 @@ THEME_FINDINGS = {
 COLOR_RULES = ("color-contrast", "link-in-text-block")
 
 # The drawing of a formula is hidden from screen readers and holds no text, but more elements than the rest of the page.
-AXE = """async ([known, runOnly]) => (await axe.run({exclude: [['mjx-math']]}, {
-    resultTypes: ['violations'], ...(runOnly && {runOnly}),
+AXE = """async ([known, options, excluded]) => (await axe.run({exclude: [['mjx-math'], ...excluded]}, {
+    resultTypes: ['violations'], ...options,
 })).violations.flatMap(rule => rule.nodes
     .filter(node => !(rule.id in known && document.querySelector(node.target[0]).closest(known[rule.id])))
     .map(node => [rule.id, node.target.join(' '), (node.failureSummary || rule.help).split('\\n').pop()].join(': ')))"""
+
+# The colors of code follow from its classes and from what it stands in: a block with nothing new in it is left out.
+SAME_COLORS = """() => {
+    const seen = new Set();
+    for (const pre of document.querySelectorAll('pre')) {
+        const around = pre.parentElement.closest('.cell_output, .cell_input, .admonition, details, td, li');
+        const place = around ? around.className : '';
+        const kinds = new Set([pre, ...pre.querySelectorAll('*')].map(e => `${place} ${e.tagName} ${e.className}`));
+        pre.toggleAttribute('data-same-colors', [...kinds].every(kind => seen.has(kind)));
+        kinds.forEach(kind => seen.add(kind));
+    }
+}"""
 
 SETTLE = """async () => {
     await document.fonts.ready;
@@ -143,7 +155,14 @@ def axe_source() -> str:
     return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-def inaccessible(page: Any, *, rules: tuple[str, ...] = ()) -> list[str]:
-    """What axe-core finds, by its usual rules or by these only, but for the two known findings in the theme."""
+def inaccessible(page: Any, *, colors_only: bool = False) -> list[str]:
+    """What axe-core finds, by all its usual rules or by those about colors, but for the known findings in the theme."""
     page.evaluate(axe_source())
-    return page.evaluate(AXE, [THEME_FINDINGS, {"type": "rule", "values": rules} if rules else None])
+    page.evaluate(SAME_COLORS)
+    hidden = [["mjx-assistive-mml"], ["[data-same-colors]"]]
+    colors = {"runOnly": {"type": "rule", "values": COLOR_RULES}}
+    found = page.evaluate(AXE, [THEME_FINDINGS, colors, hidden])
+    if not colors_only:
+        others = {"rules": {rule: {"enabled": False} for rule in COLOR_RULES}}
+        found += page.evaluate(AXE, [THEME_FINDINGS, others, []])
+    return found

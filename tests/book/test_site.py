@@ -82,7 +82,7 @@ def test_a_page_from_disk_in_dark_colors(open_page: Callable, name: str) -> None
     assert theme(page) == "dark"
     page.evaluate(UNFOLD)
     browser_checks.settle(page)
-    wrong += browser_checks.inaccessible(page, rules=browser_checks.COLOR_RULES)
+    wrong += browser_checks.inaccessible(page, colors_only=True)
     assert not wrong, "\n".join(wrong)
 
 
