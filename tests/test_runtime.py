@@ -4,8 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-import subprocess
-import sys
 
 import pytest
 import torch
