@@ -71,6 +71,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("transformers"))
 
 
+def torch_settings() -> tuple[Any, ...]:
+    """What a process sets in torch for all that it computes: threads, products, the default dtype."""
+    if (torch := sys.modules.get("torch")) is None:
+        return ()
+    return (
+        f"{torch.get_num_threads()} threads",
+        torch.get_float32_matmul_precision(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settings_kept() -> Iterator[None]:
+    """A module that left torch otherwise than it found it would change the last bits of other modules' numbers."""
+    before = torch_settings()
+    yield
+    assert not before or torch_settings() == before
+
+
 def find_chromium() -> str | None:
     """The browser to drive: COMPANION_CHROMIUM if it is set, else the first one found."""
     chosen = os.environ.get("COMPANION_CHROMIUM")

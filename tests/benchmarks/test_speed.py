@@ -86,6 +86,7 @@ def test_a_column_is_measured_only_where_its_products_are_faster(monkeypatch):
 def test_one_table_is_stored_beside_the_others(tmp_path, monkeypatch):
     path = tmp_path / "results" / "speed.json"
     monkeypatch.setattr(harness, "worthwhile_precisions", lambda: (["fp32"], {"bf16": "why"}))
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     for measured in ("memory", "dropout", "memory"):
         monkeypatch.setitem(speed.MEASURES, measured, lambda options, rounds=measured: {"of": [rounds, options.rounds]})
         assert speed.main(["--only", measured, "--rounds", "7" if path.exists() else "2", "--out", str(path)]) == 0
