@@ -43,7 +43,8 @@ class Shape:
         return float((self.n_layers * block + head) * (3 if train else 1))
 
 
-def _config(shape: Shape) -> TransformerConfig:
+def to_config(shape: Shape) -> TransformerConfig:
+    """The shape as companion's models want it."""
     return TransformerConfig(
         vocab_size=shape.vocab_size,
         max_len=max(512, shape.length),
@@ -108,22 +109,26 @@ class PlainGPT(_TorchStack):
         return F.linear(self.encoder(self.embed(ids), mask=self.mask, is_causal=True), self.token.weight)
 
 
-def _hf_bert(shape: Shape, attention: str) -> nn.Module:
-    from transformers import BertConfig, BertForSequenceClassification
+def _hf_bert(shape: Shape, attention: str, task: str = "SequenceClassification") -> nn.Module:
+    import transformers
 
-    return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.d_model,
-            num_hidden_layers=shape.n_layers,
-            num_attention_heads=shape.n_heads,
-            intermediate_size=shape.d_ff,
-            hidden_dropout_prob=shape.dropout,
-            attention_probs_dropout_prob=shape.dropout,
-            max_position_embeddings=max(512, shape.length),
-            attn_implementation=attention,
-        )
+    config = transformers.BertConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.d_model,
+        num_hidden_layers=shape.n_layers,
+        num_attention_heads=shape.n_heads,
+        intermediate_size=shape.d_ff,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=max(512, shape.length),
+        attn_implementation=attention,
     )
+    return getattr(transformers, f"BertFor{task}")(config)
+
+
+def hf_masked(shape: Shape, attention: str) -> nn.Module:
+    """Hugging Face's BERT with its head over the vocabulary."""
+    return _hf_bert(shape, attention, "MaskedLM")
 
 
 def _hf_gpt2(shape: Shape, attention: str) -> nn.Module:
@@ -146,7 +151,7 @@ def _hf_gpt2(shape: Shape, attention: str) -> nn.Module:
 
 
 ENCODERS: dict[str, Callable[[Shape], nn.Module]] = {
-    "companion": lambda s: TransformerClassifier(_config(s), 2),
+    "companion": lambda s: TransformerClassifier(to_config(s), 2),
     "HF BERT, eager": lambda s: _hf_bert(s, "eager"),
     "HF BERT, sdpa": lambda s: _hf_bert(s, "sdpa"),
     "nn.TransformerEncoder, post": NNEncoder,
@@ -155,7 +160,7 @@ ENCODERS: dict[str, Callable[[Shape], nn.Module]] = {
 }
 
 CAUSAL: dict[str, Callable[[Shape], nn.Module]] = {
-    "companion": lambda s: GPT(_config(s)),
+    "companion": lambda s: GPT(to_config(s)),
     "HF GPT-2, eager": lambda s: _hf_gpt2(s, "eager"),
     "HF GPT-2, sdpa": lambda s: _hf_gpt2(s, "sdpa"),
     "plain GPT": PlainGPT,

@@ -24,12 +24,15 @@ from benchmarks.attention import attention_table
 from benchmarks.contenders import KEPT, Shape
 from benchmarks.harness import Contender, interleave, product_peak, speed_ratio
 from benchmarks.memory import memory_table
+from benchmarks.recipes import text_lengths
 from benchmarks.tasks import IN_ORDER, N_TEXTS, TASKS
+from benchmarks.where import where_table
 from benchmarks.worker import Job, contenders
 
 OURS = ("companion", f"companion{KEPT}")
 _BERT = ("HF BERT, eager", "HF BERT, sdpa")
 _NN = ("nn.TransformerEncoder, post", "nn.TransformerEncoder, pre")
+_RECIPE = "64 texts as long as IMDB's reviews, at most 512 tokens: real tokens"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Table:
             from benchmarks.lengths import imdb_lengths
 
             return int(imdb_lengths(N_TEXTS, longest=self.shape.length).sum())
+        if self.task in ("pretraining", "fine_tuning"):
+            return int(text_lengths(self.shape).sum())
         return self.shape.batch * self.shape.length
 
     def measure(self, options: argparse.Namespace) -> dict[str, object]:
@@ -134,6 +139,28 @@ TABLES = {
             *(name + IN_ORDER for name in (_NN[0], "nn.TransformerEncoder, nested", _BERT[1])),
         ),
     ),
+    "pretraining": Table(
+        f"Masked language modeling, whole steps, {_RECIPE}",
+        "pretraining",
+        Shape(batch=16, length=512),
+        (
+            *OURS,
+            *(f"{name}: its collator, padded to the longest" for name in _BERT),
+            f"{_BERT[1]}: its collator, blocks",
+            *(f"{_NN[0]}: padded to {to}" for to in ("512", "the longest")),
+        ),
+    ),
+    "fine_tuning": Table(
+        f"Fine-tuning a classifier, whole steps, {_RECIPE}",
+        "fine_tuning",
+        Shape(batch=16, length=512),
+        (
+            *OURS,
+            *(f"{name}: its collator, padded to the longest" for name in _BERT),
+            f"{_BERT[1]}: its collator, by length",
+            *(f"{_NN[0]}: padded to {to}" for to in ("512", "the longest")),
+        ),
+    ),
 }
 
 
@@ -161,6 +188,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace], dict[str, object]]] = {
     "dropout": dropout_table,
     "attention": lambda options: attention_table(3 * options.rounds, options.precisions),
     "memory": lambda options: memory_table(options.threads),
+    "where": lambda _: where_table(),
 }
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from benchmarks.contenders import CAUSAL, ENCODERS, Shape
 from benchmarks.harness import autocast, matmul_setting
 from benchmarks.lengths import batches, imdb_lengths
+from benchmarks.recipes import P, fine_tuning, needed_flops, pretraining
 from companion.nn.losses import chunked_cross_entropy, next_token_labels
 
 N_TEXTS = 96
@@ -89,9 +90,14 @@ class Task:
     step: Callable[[str, Shape, str], Step]
 
     def flops(self, shape: Shape) -> float | None:
-        """Operations of its matrix products; None where they depend on the padding."""
+        """Operations of its matrix products; None where they depend on the padding.
+
+        Of a whole training recipe: those that the texts need, whatever else somebody computes.
+        """
         if self is TASKS["texts"]:
             return None
+        if self.step in (pretraining, fine_tuning):
+            return needed_flops(shape, scored=P if self.step is pretraining else 0.0)
         return shape.product_flops(train=self.step is not encoder_forward, vocab_head=self.models is CAUSAL)
 
 
@@ -100,6 +106,8 @@ TASKS = {
     "causal": Task(CAUSAL, causal_training),
     "forward": Task(ENCODERS, encoder_forward),
     "texts": Task(ENCODERS, texts_forward),
+    "pretraining": Task(ENCODERS, pretraining),
+    "fine_tuning": Task(ENCODERS, fine_tuning),
 }
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import harness, speed
+from benchmarks import harness, recipes, speed
 from benchmarks.contenders import KEPT, Shape
 from benchmarks.harness import Contender, interleave, speed_ratio
 from benchmarks.lengths import PERCENTILES, batches, imdb_lengths
+from benchmarks.recipes import N_TEXTS, text_lengths
 from benchmarks.tasks import IN_ORDER, TASKS
+from benchmarks.where import REST, kind_of, shares
 
 TINY = Shape(batch=3, length=24, d_model=12, n_layers=2, n_heads=2, vocab_size=29)
 
@@ -37,6 +39,38 @@ def test_operations_are_counted_as_in_the_formula():
     assert TASKS["encoder"].flops(one) == 3 * block
     assert TASKS["causal"].flops(one) == 3 * (block + 2 * tokens * d * 29)
     assert TASKS["texts"].flops(one) is None
+
+
+def test_a_recipe_is_judged_by_what_its_texts_need():
+    one = replace(TINY, n_layers=1)
+    lengths = text_lengths(one).tolist()
+    assert len(lengths) == N_TEXTS and sum(lengths) % 24 == 0 and max(lengths) <= 24
+    blocks = sum(2 * n * 12 * 12 * 12 + 4 * n * n * 12 for n in lengths)
+    assert TASKS["fine_tuning"].flops(one) == 3 * blocks
+    assert TASKS["pretraining"].flops(one) == pytest.approx(3 * (blocks + 0.15 * 2 * sum(lengths) * 12 * 29))
+
+
+@pytest.mark.parametrize("task", ["pretraining", "fine_tuning"])
+def test_companion_takes_all_that_the_others_take(task, monkeypatch):
+    taken = []
+
+    class Counting(recipes.Trainer):
+        def train_step(self):
+            taken.append(super().train_step()["tokens"])
+
+    monkeypatch.setattr(recipes, "Trainer", Counting)
+    TASKS[task].step("companion", TINY, "fp32")()
+    assert sum(taken) == sum(map(len, recipes._texts(TINY))) == int(text_lengths(TINY).sum())
+    assert [len(part) for part in recipes._shuffled(recipes._texts(TINY), 48)] == [48, 16]
+
+
+def test_every_operation_has_one_kind():
+    kinds = {"aten::addmm": "matrix products", "aten::gelu_backward": "activation", "aten::add_": REST}
+    assert {name: kind_of(name) for name in kinds} == kinds
+    assert kind_of("aten::native_layer_norm") == "layer norm"
+    assert kind_of("aten::linalg_vector_norm") == "optimizer and clipping"
+    found = shares("fine_tuning", TINY, steps=1)
+    assert sum(found.values()) == pytest.approx(1.0, abs=0.01) and found["matrix products"] > 0.02
 
 
 def test_lengths_follow_the_percentiles():
