@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
     "test": 4000,
     "weightings": WEIGHTINGS,
     "longest": [1, 2, 3],
-    "cs": [0.01, 0.1, 1.0, 10.0, 100.0],
+    "cs": [0.1, 1.0, 10.0],
     "training": TRAINING,
     "model": dict(SHAPE),
 }

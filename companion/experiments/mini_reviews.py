@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from companion.config import TransformerConfig
 from companion.data.mini_reviews import MiniReviews, draw_reviews, mini_reviews
-from companion.data.mini_reviews_grammar import SPLITS, grammar
+from companion.data.mini_reviews_grammar import SPLITS, Grammar, grammar
 from companion.errors import require
 from companion.experiments.agreement import one_thread
 from companion.experiments.ngrams import review_words
@@ -41,20 +41,20 @@ SHAPE: Mapping[str, Any] = {
 }
 
 
-def paired_reviews(n: int, *, seed: int = 0, plain: float = 0.3) -> MiniReviews:
+def paired_reviews(n: int, *, seed: int = 0, plain: float = 0.3, rules: Grammar | None = None) -> MiniReviews:
     """``n`` training reviews: a share ``plain`` says one thing only, the others come in pairs of twins.
 
     A pair has the same words and opposite labels: what the words alone say cancels in a batch that has both, and what
-    order says remains. A Transformer learns from that far sooner than from as many reviews drawn singly.
+    order says remains. A Transformer learns from that far sooner than from as many reviews drawn singly. They are drawn from ``rules``, by default the training grammar.
 
     >>> reviews = paired_reviews(20)
     >>> len(reviews), reviews.constructions.count("plain")
     (20, 6)
     """
     pairs = round(n * (1.0 - plain) / 2)
-    generator = random.Random(seed)
-    twins = draw_reviews(grammar("train"), 2 * pairs, generator=generator, twins=True)
-    alone = draw_reviews(replace(grammar("train"), plain=1.0), n - 2 * pairs, generator=generator)
+    rules, generator = rules or grammar("train"), random.Random(seed)
+    twins = draw_reviews(rules, 2 * pairs, generator=generator, twins=True)
+    alone = draw_reviews(replace(rules, plain=1.0), n - 2 * pairs, generator=generator)
     units = [[i, i + 1] for i in range(0, 2 * pairs, 2)] + [[i] for i in range(2 * pairs, n)]
     order = [i for _, unit in sorted((generator.random(), unit) for unit in units) for i in unit]
     columns = [first + second for first, second in zip(vars(twins).values(), vars(alone).values(), strict=True)]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from companion.data.mini_reviews import MiniReviews
@@ -66,15 +66,16 @@ def ngram_accuracy(
     cut = len(train) * 4 // 5
     parts = (train.texts[:cut], train.labels[:cut]), (train.texts[cut:], train.labels[cut:]), (test.texts, test.labels)
     tried = [
-        (*scores, weighting, n, c)
+        NgramScore(accuracy, validation, weighting, n, c, highest=accuracy)
         for n in longest
-        for weighting, c, scores in _ngram_scores(*parts, weightings=weightings, longest=n, cs=cs)
+        for weighting, c, (validation, accuracy) in _ngram_scores(*parts, weightings=weightings, longest=n, cs=cs)
     ]
-    validation, _, weighting, n, c = max(tried, key=lambda row: row[0])
-    highest = max(row[1] for row in tried)
-    everything = (train.texts, train.labels)
-    ((_, _, (accuracy, _)),) = _ngram_scores(everything, parts[2], parts[2], weightings=[weighting], longest=n, cs=[c])
-    return NgramScore(accuracy, validation, weighting, n, c, max(highest, accuracy))
+    best = max(tried, key=lambda score: score.validation)
+    everything, weighting = (train.texts, train.labels), best.weighting
+    ((*_, (accuracy,)),) = _ngram_scores(
+        everything, parts[2], weightings=[weighting], longest=best.longest, cs=[best.c]
+    )
+    return replace(best, accuracy=accuracy, highest=max(accuracy, *(score.highest for score in tried)))
 
 
 _Labelled = tuple[Sequence[str], Sequence[int]]
