@@ -45,7 +45,8 @@ def paired_reviews(n: int, *, seed: int = 0, plain: float = 0.3, rules: Grammar 
     """``n`` training reviews: a share ``plain`` says one thing only, the others come in pairs of twins.
 
     A pair has the same words and opposite labels: what the words alone say cancels in a batch that has both, and what
-    order says remains. A Transformer learns from that far sooner than from as many reviews drawn singly. They are drawn from ``rules``, by default the training grammar.
+    order says remains. A Transformer learns from that far sooner than from as many reviews drawn singly. They are drawn
+    from ``rules``, by default the training grammar.
 
     >>> reviews = paired_reviews(20)
     >>> len(reviews), reviews.constructions.count("plain")
@@ -147,7 +148,7 @@ def train_small_classifier(
     steps: int,
     batch_size: int = 64,
     peak_lr: float = 2e-3,
-    unknown: float = 0.1,
+    unknown: float = 0.05,
     seed: int = 0,
     progress: bool = False,
     **changes: Any,

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.mini_reviews import CONFIG, MODELS, main
+from benchmarks.mini_reviews import CONFIG, MODELS, RESULT, main, meets_its_goal
 from companion.data.mini_reviews import MiniReviews, mini_reviews
 from companion.data.mini_reviews_grammar import PLAIN
 from companion.experiments import mini_reviews as experiment
@@ -120,3 +120,17 @@ def test_the_recorder_goes_on_where_it_stopped_and_says_what_misses_the_goals(tm
     assert main(["--out", str(out), "--seeds", "4"], TINY) == 1
     with pytest.raises(ValueError, match="recorded with another configuration"):
         main(["--out", str(out)], {**TINY, "test": 41})
+
+
+def test_a_goal_is_met_from_its_bound_on():
+    linear = [{"model": MODELS[0], "accuracy": 0.6, "highest": highest} for highest in (0.75, 0.751)]
+    transformer = [{"model": "Transformer", "accuracy": accuracy} for accuracy in (0.95, 0.949)]
+    assert [meets_its_goal(run) for run in linear + transformer] == [True, False, True, False]
+
+
+@pytest.mark.skipif(not RESULT.is_file(), reason="not recorded yet: python -m benchmarks.mini_reviews")
+def test_the_record_is_of_this_grammar_and_meets_the_goals():
+    recorded = json.loads(RESULT.read_text(encoding="utf-8"))
+    assert recorded["config"]["data"] == data_digest(), "the grammar changed: python -m benchmarks.mini_reviews"
+    assert {(run["model"], run["seed"]) for run in recorded["runs"]} >= {(m, s) for m in MODELS for s in (0, 1, 2)}
+    assert [run for run in recorded["runs"] if not meets_its_goal(run)] == []
