@@ -16,7 +16,7 @@ look and truth, hedging ("parts of it are ..., on the whole ..."), expectation a
 
 The splits share the constructions and the words that judge (*dull*, *gripping*), but no sentence and no other content
 word, and in the test no word that judges stands in a construction in which training had it. Of the training reviews,
-about a quarter have a **plain** verdict ("This one is gripping."): they have no twin, and it is from them that the
+nearly four in ten have a **plain** verdict ("This one is gripping."): they have no twin, and it is from them that the
 polarity of a word can be learned. The test has none.
 """
 

@@ -1,98 +1,76 @@
-"""Who can read the mini reviews: a linear model that counts one to three words, and a small Transformer.
+"""Who can read the mini reviews: a small Transformer, and what it learns from.
 
-Both see the same words and learn from the reviews of one split; both are judged on the other. Letters in the shapes: B
-batch, T tokens.
+The linear model beside it is in :mod:`companion.experiments.ngrams`. Both see the same words and learn from the reviews
+of one split; both are judged on the other. Letters in the shapes: B batch, T tokens, C classes.
 """
 
+import hashlib
 import math
-import re
+import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from companion.config import TransformerConfig
-from companion.data.mini_reviews import MiniReviews
+from companion.data.mini_reviews import MiniReviews, draw_reviews, mini_reviews
+from companion.data.mini_reviews_grammar import SPLITS, Grammar, grammar
 from companion.errors import require
 from companion.experiments.agreement import one_thread
+from companion.experiments.ngrams import review_words
 from companion.models.classifier import TransformerClassifier
 from companion.nn.masks import length_mask
 
 PADDING, UNKNOWN = 0, 1
-_WORD = re.compile(r"[a-z'-]+|[.,;:!?]")
+#: the shape of :func:`small_classifier`
+SHAPE: Mapping[str, Any] = {
+    "d_model": 64,
+    "n_layers": 2,
+    "n_heads": 4,
+    "d_ff": 128,
+    "max_len": 128,
+    "dropout": 0.0,
+    "activation": "relu",
+    "position": "rope",
+    "position_base": 100.0,
+    "init_std": 0.125,
+}
 
 
-def review_words(text: str) -> list[str]:
-    """The words and the marks of a text, in lower case.
+def paired_reviews(n: int, *, seed: int = 0, plain: float = 0.3, rules: Grammar | None = None) -> MiniReviews:
+    """``n`` training reviews: a share ``plain`` says one thing only, the others come in pairs of twins.
 
-    >>> review_words("It is dull; I say: not dull.")
-    ['it', 'is', 'dull', ';', 'i', 'say', ':', 'not', 'dull', '.']
+    A pair has the same words and opposite labels: what the words alone say cancels in a batch that has both, and what
+    order says remains. A Transformer learns from that far sooner than from as many reviews drawn singly. They are drawn
+    from ``rules``, by default the training grammar.
+
+    >>> reviews = paired_reviews(20)
+    >>> len(reviews), reviews.constructions.count("plain")
+    (20, 6)
     """
-    return _WORD.findall(text.lower())
+    pairs = round(n * (1.0 - plain) / 2)
+    rules, generator = rules or grammar("train"), random.Random(seed)
+    twins = draw_reviews(rules, 2 * pairs, generator=generator, twins=True)
+    alone = draw_reviews(replace(rules, plain=1.0), n - 2 * pairs, generator=generator)
+    units = [[i, i + 1] for i in range(0, 2 * pairs, 2)] + [[i] for i in range(2 * pairs, n)]
+    order = [i for _, unit in sorted((generator.random(), unit) for unit in units) for i in unit]
+    columns = [first + second for first, second in zip(vars(twins).values(), vars(alone).values(), strict=True)]
+    return MiniReviews(*([column[i] for i in order] for column in columns))
 
 
-@dataclass(frozen=True)
-class NgramScore:
-    """How a linear model over counts of n-grams did.
-
-    Attributes:
-        accuracy: on the reviews it was judged on, once, after it was chosen.
-        validation: on the validation reviews, by which it was chosen.
-        weighting: ``"count"`` or ``"tf-idf"``.
-        longest: words in its longest n-grams.
-        c: inverse strength of its regularization.
-    """
-
-    accuracy: float
-    validation: float
-    weighting: str
-    longest: int
-    c: float
-
-
-def ngram_accuracy(
-    train: MiniReviews,
-    test: MiniReviews,
-    *,
-    weightings: Sequence[str] = ("count", "tf-idf"),
-    longest: Sequence[int] = (1, 2, 3),
-    cs: Sequence[float] = (0.1, 1.0, 10.0, 100.0),
-) -> NgramScore:
-    """Logistic regression on n-grams of words, tuned on the last fifth of ``train``, judged on ``test``.
-
-    Of all ``weightings``, lengths of the ``longest`` n-grams and regularizations ``cs``, the one that is best on the
-    validation reviews counts. n-grams that stand in one review only are left out. It is then fitted to all of
-    ``train``.
-
-    Raises:
-        ValueError: there are fewer than 10 reviews to learn from.
-    """
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    require(len(train) >= 10, f"{len(train)} reviews are too few to learn from and to validate on; give 10 or more")
-    cut = len(train) * 4 // 5
-
-    def fitted_score(weighting: str, n: int, c: float, upto: int, texts: Sequence[str], labels: Sequence[int]) -> float:
-        kind = {"count": CountVectorizer, "tf-idf": TfidfVectorizer}[weighting]
-        vectorizer = kind(tokenizer=review_words, token_pattern=None, ngram_range=(1, n), min_df=2)
-        features = vectorizer.fit_transform(train.texts[:upto])
-        model = LogisticRegression(C=c, solver="liblinear", max_iter=1000).fit(features, train.labels[:upto])
-        return float(model.score(vectorizer.transform(texts), labels))
-
-    tried = [
-        (fitted_score(weighting, n, c, cut, train.texts[cut:], train.labels[cut:]), weighting, n, c)
-        for weighting in weightings
-        for n in longest
-        for c in cs
-    ]
-    validation, weighting, n, c = max(tried)
-    accuracy = fitted_score(weighting, n, c, len(train), test.texts, test.labels)
-    return NgramScore(accuracy=accuracy, validation=validation, weighting=weighting, longest=n, c=c)
+def data_digest(n: int = 500) -> str:
+    """SHA-256 of both splits' grammars and of the first ``n`` reviews and labels that are drawn from them."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        digest.update(repr(grammar(split)).encode())
+        reviews = mini_reviews(n, split=split)
+        for label, text in zip(reviews.labels, reviews.texts, strict=True):
+            digest.update(f"{label} {text}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclass
@@ -130,10 +108,15 @@ class ReviewClassifier:
         self.model.train(was_training)
         return result
 
+    def right(self, reviews: MiniReviews) -> list[bool]:
+        """Which of the reviews it takes for what they are."""
+        guess = self.probabilities(reviews.texts) > 0.5
+        found: list[bool] = (guess == torch.tensor(reviews.labels).bool()).tolist()
+        return found
+
     def accuracy(self, reviews: MiniReviews) -> float:
         """Share of the reviews whose label it finds."""
-        guess = self.probabilities(reviews.texts) > 0.5
-        return float((guess == torch.tensor(reviews.labels).bool()).double().mean())
+        return sum(self.right(reviews)) / len(reviews)
 
 
 def _batch(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -146,12 +129,12 @@ def _batch(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 def small_classifier(reviews: MiniReviews, *, seed: int, **changes: Any) -> ReviewClassifier:
     """A fresh classifier for the words of ``reviews``: width 64, 2 blocks, 4 heads, rotary positions, no dropout.
 
-    Its initial weights have the standard deviation 1/√64, as in :mod:`companion.experiments.agreement`.
+    Its initial weights have the standard deviation 1/√64, as in :mod:`companion.experiments.agreement`. The rotary
+    positions turn once in at most 2π·100 words, so that every coordinate tells the places of a short text apart.
     """
     counts = Counter(word for text in reviews.texts for word in review_words(text))
     vocabulary = {word: i for i, word in enumerate(sorted(counts), start=UNKNOWN + 1)}
-    values: dict[str, Any] = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 128, "position": "rope", **changes}
-    values = {"dropout": 0.0, "init_std": 0.125, "max_len": 128, **values}
+    values = {**SHAPE, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TransformerClassifier(TransformerConfig(vocab_size=len(vocabulary) + 2, **values), n_classes=2)
@@ -164,12 +147,13 @@ def train_small_classifier(
     *,
     steps: int,
     batch_size: int = 64,
-    peak_lr: float = 4e-3,
-    unknown: float = 0.1,
+    peak_lr: float = 2e-3,
+    unknown: float = 0.05,
     seed: int = 0,
+    progress: bool = False,
     **changes: Any,
 ) -> ReviewClassifier:
-    """Train a fresh classifier on ``reviews``, in as many rounds as the ``steps`` take.
+    """Train a fresh classifier on ``reviews``, in as many rounds as the ``steps`` take; with a bar if ``progress``.
 
     AdamW, gradients clipped to norm 1; the rate rises for a tenth of the steps and then falls along a cosine. A share
     ``unknown`` of the words is read as unknown, chosen anew at each step, so that the model gets used to reviews with
@@ -178,15 +162,17 @@ def train_small_classifier(
     Raises:
         ValueError: there are fewer reviews than one batch takes.
     """
+    from tqdm import tqdm
+
     require(len(reviews) >= batch_size, f"{len(reviews)} reviews do not fill a batch of {batch_size}; draw more")
     classifier = small_classifier(reviews, seed=seed, **changes)
     rows, labels = [classifier.ids(text) for text in reviews.texts], torch.tensor(reviews.labels)
     model, generator = classifier.model, torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=0.01)
-    batches = _batches(rows, batch_size, generator)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=0.01, fused=True)
+    batches = _batches(rows, _units(rows, reviews.labels), batch_size, generator)
     start = time.process_time()
     model.train()
-    for step in range(steps):
+    for step in tqdm(range(steps), desc=f"Transformer, seed {seed}", unit="step", disable=not progress):
         rate = peak_lr * min((step + 1) / max(1, steps // 10), 0.5 + 0.5 * math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -204,11 +190,35 @@ def train_small_classifier(
     return classifier
 
 
-def _batches(rows: Sequence[Sequence[int]], size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Which reviews make up a batch, for ever: drawn at random, of like length, so that little is padding."""
+def _units(rows: Sequence[Sequence[int]], labels: Sequence[int]) -> list[list[int]]:
+    """Which reviews belong together: twins, where one follows the other, and each of the rest alone.
+
+    >>> _units([[5, 6], [7, 8], [8, 7], [9]], [1, 1, 0, 0])
+    [[0], [1, 2], [3]]
+    """
+    units: list[list[int]] = []
+    for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        before = units[-1] if units else []
+        if before == [i - 1] and labels[i - 1] != label and sorted(rows[i - 1]) == sorted(row):
+            before.append(i)
+        else:
+            units.append([i])
+    return units
+
+
+def _batches(
+    rows: Sequence[Sequence[int]], units: Sequence[list[int]], size: int, generator: torch.Generator
+) -> Iterator[list[int]]:
+    """Which reviews make up a batch, for ever: drawn at random, twins together, of like length to save padding."""
     while True:
-        order = torch.randperm(len(rows), generator=generator).tolist()
-        pools = [sorted(order[i : i + 50 * size], key=lambda j: len(rows[j])) for i in range(0, len(order), 50 * size)]
-        batches = [pool[i : i + size] for pool in pools for i in range(0, len(pool) - size + 1, size)]
+        order = torch.randperm(len(units), generator=generator).tolist()
+        batches = []
+        for i in range(0, len(order), 50 * size):
+            batch: list[int] = []
+            for unit in sorted((units[j] for j in order[i : i + 50 * size]), key=lambda unit: len(rows[unit[0]])):
+                batch += unit
+                if len(batch) >= size:
+                    batches.append(batch)
+                    batch = []
         for i in torch.randperm(len(batches), generator=generator).tolist():
             yield batches[i]

@@ -125,11 +125,10 @@ def test_opinions_of_others_come_in_both_polarities(split):
 def test_the_splits_share_no_sentence_and_no_content_word():
     train, test = grammar("train"), grammar("test")
     shared = set(templates(train)) & set(templates(test))
-    joins = {"{aside}, just as {held}.", "{held}, just as {aside}."}  # two halves and nothing else
-    assert shared - joins == {"{clause}", "{part}"}  # of which {said} is made
+    assert shared == {"{clause}", "{part}"}  # of which {said} is made
     for name in test.verdicts:  # nor, in a construction with halves, a way to join them
         ways = [{join for group in rules.verdicts[name] for join in group.joins} for rules in (train, test)]
-        assert name in ("concession", "attribution") or not ways[0] & ways[1]
+        assert not ways[0] & ways[1], name
     assert not content_words(train) & content_words(test)
     assert not content_words(test) & {w for text in mini_reviews(3000, seed=1).texts for w in words(text)}
     assert [*test.verdicts, PLAIN] == list(train.verdicts)
@@ -155,7 +154,7 @@ def test_all_that_the_test_says_can_be_learned():
     for kind in ("adj", "noun", "verb"):
         for polarity in (0, 1):
             assert set(grammar("train").judging[PLAIN][kind][polarity]) <= shown
-    assert 0.35 < len(plain) / len(train) < 0.45
+    assert 0.35 < len(plain) / len(train) < 0.4
     assert PLAIN not in mini_reviews(2000, split="test").constructions
 
 
@@ -245,11 +244,11 @@ def test_the_count_is_that_of_the_distinct_reviews_written_out(split, name):
     assert count_reviews(rules) == len(write_out(rules)) > 1000
 
 
-@pytest.mark.parametrize(("split", "at_least", "repeats"), [("train", 10**17, 8), ("test", 10**13, 20)])
+@pytest.mark.parametrize(("split", "at_least", "repeats"), [("train", 10**17, 8), ("test", 10**13, 8)])
 def test_there_are_more_than_a_million_reviews(split, at_least, repeats):
     assert count_reviews(grammar(split)) > at_least
     texts = mini_reviews(4000, seed=9, split=split).texts
-    # Of a million equally likely texts, 4000 draws would repeat 8; the short texts of the test come more often.
+    # Of a million equally likely texts, 4000 draws would repeat 8.
     assert len(texts) - len(set(texts)) < repeats
 
 
