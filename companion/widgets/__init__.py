@@ -3,7 +3,8 @@
 from companion.widgets.attention_bench import AttentionBench
 from companion.widgets.head_explorer import HeadExplorer
 from companion.widgets.masked_word_lab import MaskedWordLab
+from companion.widgets.path_length import PathLength
 from companion.widgets.positional_bench import PositionalBench
 from companion.widgets.rotary_dial import RotaryDial
 
-__all__ = ["AttentionBench", "HeadExplorer", "MaskedWordLab", "PositionalBench", "RotaryDial"]
+__all__ = ["AttentionBench", "HeadExplorer", "MaskedWordLab", "PathLength", "PositionalBench", "RotaryDial"]

@@ -73,9 +73,10 @@ const roam = (node, { id, explain, n, m, cellAt, at, move }) => {
 };
 
 // A table of numbers. spec: id, name (for the label), about (under the name), rows, cols (labels), editable,
-// (all cells, or a function of i and j), explain, edit(i, j, value) -> "" or why it is refused, alert(text), restore() after an edit is given up.
+// (all cells, or a function of i and j), explain, edit(i, j, value) -> "" or why it is refused, alert(text), restore() after an edit is given up,
+// write(v, i, j), the text of a number.
 const grid = (spec) => {
-  const { id, name, rows, cols, editable, explain } = spec;
+  const { id, name, rows, cols, editable, explain, write = fmt } = spec;
   const n = rows.length, m = cols.length, edits = editable || (() => false);
   let at = [0, 0];
   const head = h("tr", {}, h("td", { role: "presentation" }),
@@ -130,7 +131,7 @@ const grid = (spec) => {
           if (editor?.busy(i, j)) continue;
           if (td.dataset.value !== full || !td.firstChild) {
             td.dataset.value = full;
-            td.textContent = fmt(v);
+            td.textContent = write(v, i, j);
           }
         }
       }
