@@ -93,57 +93,25 @@ const edgesOf = ({ architecture, n, j, k, rows }) => {
 };
 const netSvg = (r, { dark, width, here }) => {
   const { n, rows, architecture } = r, L = 14, T = 26, each = Math.max(4, Math.min(56, 230 / (rows - 1))), base = T + each * (rows - 1), H = base + 42;
-  const ink = dark ? "#d5dbe1" : "#2b313a", lit = (dark ? SERIES_DARK : SERIES)[1], big = Math.min(9, (width - 2 * L) / n, each * 0.8);
+  const [ink, [, lit]] = palette(dark), big = Math.min(9, (width - 2 * L) / n, each * 0.8);
   const x = (p) => Number((L + ((p - 1) / (n - 1)) * (width - 2 * L)).toFixed(1)), y = (row) => Number((base - row * each).toFixed(1));
   const flat = architecture === "rnn"; // its states lie in one row
   const text = (p, at, s, color) => `<text x="${x(p)}" y="${at}" fill="${color}" text-anchor="${x(p) < 60 ? "start" : x(p) > width - 60 ? "end" : "middle"}">${s}</text>`;
-  const back = () => {
-    const lines = edgesOf(r).map(([row, from, to]) => `M${x(from)} ${y(row)}L${x(to)} ${y(flat && from !== to ? row : row + 1)}`);
-    const dots = Array.from({ length: rows }, (_, row) => `M${L} ${y(row)}H${width - L + 0.1}`); // dashes of no length, with round ends
-    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${H}" viewBox="0 0 ${width} ${H}" font-family="sans-serif" font-size="12" aria-hidden="true">` +
-      `<path d="${lines.join("")}" stroke="${ink}" opacity="0.28" fill="none"/><path d="${dots.join("")}" stroke="${ink}" opacity="0.6" stroke-width="${big}" stroke-linecap="round" stroke-dasharray="0 ${(width - 2 * L) / (n - 1)}"/>` +
-      text(1, H - 6, flat ? "inputs below, states above" : `inputs below, ${rows === 2 ? "one layer" : `${rows - 1} layers`} above`, ink) + "<g></g></svg>";
-  };
-  const front = () => r.path.slice(1).map(([row, p], e) => {
+  const lines = edgesOf(r).map(([row, from, to]) => `M${x(from)} ${y(row)}L${x(to)} ${y(flat && from !== to ? row : row + 1)}`);
+  const dots = Array.from({ length: rows }, (_, row) => `M${L} ${y(row)}H${width - L + 0.1}`); // dashes of no length, with round ends
+  const path = r.path.slice(1).map(([row, p], e) => {
     const [from, at] = r.path[e];
-    return `<line x1="${x(at)}" y1="${y(from)}" x2="${x(p)}" y2="${y(row)}" stroke="${lit}" stroke-width="${here === e ? 6 : 3}" stroke-linecap="round" data-r="0" data-c="${e}" data-value="${p}"/>`;
-  }).join("") + r.path.map(([row, p]) => `<circle cx="${x(p)}" cy="${y(row)}" r="${Math.max(2.5, big / 1.6)}" fill="${lit}"/>`).join("") +
-    text(r.j, 14, `to ${r.j}`, lit) + text(r.i, base + 18, `from ${r.i}`, lit);
-  return { back, front };
-};
-// The drawing takes its place among the views: its cells are the steps of the path.
-const netView = ({ explain, steps: m, label }) => {
-  const plot = h("div", { class: "lm-plot", tabindex: "0", role: "application", "aria-roledescription": "drawing of a net", "aria-label": label });
-  const el = h("div", { class: "lm-chart", "data-matrix": "net" }, h("div", { class: "lm-title" }, h("b", {}, "unrolled net")), plot);
-  let at = 0, here = null, result = null, dark = false, drawn = "";
-  const redraw = () => {
-    if (!result) return;
-    const width = Math.max(220, Math.min(760, plot.clientWidth || 600)), svg = netSvg(result, { dark, width, here });
-    const { architecture, n, j, k } = result, needed = JSON.stringify([architecture, n, j, k, width, dark]);
-    if (needed !== drawn) plot.innerHTML = svg.back(); // thousands of edges: only when they are others
-    drawn = needed;
-    plot.querySelector("g").innerHTML = svg.front();
-    if (here !== null) Object.assign(plot.dataset, { r: 0, c: here, value: result.path[here + 1][1] });
-  };
-  const move = (_, e) => { at = e; explain.focus({ id: "net", i: 0, j: e }); };
-  const cellAt = (event) => {
-    const lines = [...plot.querySelectorAll("line")].map((line) => {
-      const { left, top, width, height } = line.getBoundingClientRect();
-      return [Math.hypot(left + width / 2 - event.clientX, top + height / 2 - event.clientY), Number(line.dataset.c)];
-    });
-    return [0, lines.reduce((a, b) => (b[0] < a[0] ? b : a))[1]];
-  };
-  plot.addEventListener("focus", () => move(0, at));
-  plot.addEventListener("click", (event) => move(...cellAt(event)));
-  roam(plot, { id: "net", explain, n: 1, m, cellAt, at: () => [0, at], move });
-  const resized = new ResizeObserver(redraw);
-  resized.observe(plot);
-  return { el, n: 1, m, destroy: () => resized.disconnect(), paint: (next, onDark) => { result = next; dark = onDark; },
-    light: (_, to) => { here = to ? to.j : null; redraw(); } };
+    return `<line x1="${x(at)}" y1="${y(from)}" x2="${x(p)}" y2="${y(row)}" stroke="${lit}" stroke-width="${here?.j === e ? 6 : 3}" stroke-linecap="round" data-r="0" data-c="${e}" data-value="${p}"/>`;
+  });
+  return picture(width, H, [`<path d="${lines.join("")}" stroke="${ink}" opacity="0.28" fill="none"/>`,
+    `<path d="${dots.join("")}" stroke="${ink}" opacity="0.6" stroke-width="${big}" stroke-linecap="round" stroke-dasharray="0 ${(width - 2 * L) / (n - 1)}"/>`, ...path,
+    ...r.path.map(([row, p]) => `<circle cx="${x(p)}" cy="${y(row)}" r="${Math.max(2.5, big / 1.6)}" fill="${lit}"/>`), text(r.j, 14, `to ${r.j}`, lit), text(r.i, base + 18, `from ${r.i}`, lit),
+    text(1, H - 6, flat ? "inputs below, states above" : `inputs below, ${rows === 2 ? "one layer" : `${rows - 1} layers`} above`, ink)]);
 };
 
 // ---- the figure ----------------------------------------------------------------------------------------------------
 
+const netData = (r) => ({ ...r, label: `${NETS[order(r.architecture)][1]}, unrolled, with the shortest path of ${r.steps} ${r.steps === 1 ? "step" : "steps"}`, values: [r.path.slice(1).map(([, p]) => p)] });
 const chartData = (r) => ({ label: "What is left of a signal, against the distance", names: [`RNN, w = ${short(r.w)}`, "attention"],
   xs: r.curve.map((_, s) => s), values: [r.curve, r.curve.map(() => 1)], xLabel: "distance D", low: 0, high: Math.max(1, ...r.curve) });
 
@@ -175,14 +143,14 @@ const render = ({ model, el }) => {
   const { explain } = box, rows = NETS.map(([, name]) => name);
   const tables = {
     path: grid({ id: "path", name: "shortest path", label: "Shortest path and what it passes on", rows, cols: ["steps", "signal"], explain,
-      write: (v, _, column) => (Number.isNaN(v) ? "–" : column ? fmt(v) : String(v)) }),
+      write: (v, column) => (Number.isNaN(v) ? "–" : column ? fmt(v) : String(v)) }),
     cost: grid({ id: "cost", name: "operations a layer", label: "Multiplications a layer", rows, cols: ["leading order", "with projections"], explain, write: String }),
   };
   const build = () => {
     views.net?.destroy();
     views.signal?.destroy();
-    const label = `${rows[order(result.architecture)]}, unrolled; arrow keys follow the shortest path, ${result.steps} ${result.steps === 1 ? "step" : "steps"}`;
-    views = { net: netView({ explain, steps: result.steps, label }), ...tables, signal: chart({ id: "signal", name: "signal", data: chartData(result), explain }) };
+    views = { net: chart({ id: "net", name: "unrolled net", data: netData(result), svg: netSvg, explain }), ...tables,
+      signal: chart({ id: "signal", name: "signal", data: chartData(result), explain }) };
     netBox.replaceChildren(views.net.el);
     chartBox.replaceChildren(views.signal.el);
     explain.keep(views, { id: "path", i: order(result.architecture), j: 0 });
@@ -195,7 +163,7 @@ const render = ({ model, el }) => {
   };
   const paint = () => {
     const pair = (a, b) => a.map((v, i) => [v, b[i]]), plain = () => ui.paper, most = Math.max(...result.leading, ...result.full);
-    views.net.paint(result, ui.dark);
+    views.net.paint(netData(result), ui.dark);
     views.path.paint(pair(result.paths, result.signals), plain, `D = ${result.D}`);
     views.cost.paint(pair(result.leading, result.full), plain, `longest bar ${most}`);
     paintBars(most);
