@@ -128,6 +128,12 @@ def test_no_path_of_a_machine(path: Path) -> None:
 
 
 @each_chapter
+def test_no_escape_was_taken_for_a_character(path: Path) -> None:
+    for cell in loaded(path)["cells"]:  # "\text" written as a tab and "ext" leaves a broken formula
+        assert not re.findall(r"[\x00-\x09\x0b-\x1f]", cell["source"]), cell["id"]
+
+
+@each_chapter
 def test_a_chapter_starts_with_its_title(path: Path) -> None:
     words = [cell["source"] for cell in loaded(path)["cells"] if cell["cell_type"] == "markdown"]
     assert re.match(r"(?:\([\w-]+\)=\n)?# \S", words[0])
