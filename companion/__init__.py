@@ -3,7 +3,7 @@
 The names below are the public ones; each module's docstrings give formulas, shapes and sources.
 """
 
-from companion.config import TrainConfig, TransformerConfig
+from companion.config import LoRAConfig, TrainConfig, TransformerConfig
 from companion.data.imdb import load_imdb
 from companion.data.mini_reviews import mini_reviews
 from companion.data.pairs import sentence_pairs
@@ -15,6 +15,7 @@ from companion.models.convert import from_huggingface, to_huggingface
 from companion.models.gpt import GPT
 from companion.models.pretrained import load_pretrained
 from companion.nn.attention import MultiHeadAttention, attention, attention_weights, record_attention
+from companion.nn.lora import add_lora, merge_lora
 from companion.nn.losses import IGNORE, chunked_cross_entropy, next_token_loss, token_cross_entropy
 from companion.nn.masks import causal_mask, length_mask
 from companion.nn.positional import alibi_slopes, apply_rope, rope_angles, sinusoidal_table
@@ -28,6 +29,7 @@ __all__ = [
     "IGNORE",
     "BERTOutput",
     "FeedForward",
+    "LoRAConfig",
     "MultiHeadAttention",
     "TrainConfig",
     "Trainer",
@@ -35,6 +37,7 @@ __all__ = [
     "TransformerBlock",
     "TransformerClassifier",
     "TransformerConfig",
+    "add_lora",
     "alibi_slopes",
     "apply_rope",
     "attention",
@@ -48,6 +51,7 @@ __all__ = [
     "load_pretrained",
     "load_tokenizer",
     "mask_tokens",
+    "merge_lora",
     "mini_reviews",
     "next_token_loss",
     "pack_blocks",
