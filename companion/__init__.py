@@ -14,6 +14,7 @@ from companion.models.classifier import TransformerClassifier
 from companion.models.convert import from_huggingface, to_huggingface
 from companion.models.gpt import GPT
 from companion.models.pretrained import load_pretrained
+from companion.models.text_classifier import TextClassifier, load_classifier
 from companion.nn.attention import MultiHeadAttention, attention, attention_weights, record_attention
 from companion.nn.lora import add_lora, merge_lora
 from companion.nn.losses import IGNORE, chunked_cross_entropy, next_token_loss, token_cross_entropy
@@ -31,6 +32,7 @@ __all__ = [
     "FeedForward",
     "LoRAConfig",
     "MultiHeadAttention",
+    "TextClassifier",
     "TrainConfig",
     "Trainer",
     "Transformer",
@@ -47,6 +49,7 @@ __all__ = [
     "from_huggingface",
     "length_mask",
     "load_checkpoint",
+    "load_classifier",
     "load_imdb",
     "load_pretrained",
     "load_tokenizer",
