@@ -37,8 +37,8 @@ def load_pretrained(name_or_folder: str | Path) -> Model:
 
     Args:
         name_or_folder: a model that ships with the package, such as ``"bert-book-imdb"`` or ``"gpt-book-imdb"``, whose
-            tokenizer is ``load_tokenizer("book")``; or a folder that ``companion export`` wrote. Of a classifier you get
-            the bare model; :func:`companion.load_classifier` adds its tokenizer and the names of its classes.
+            tokenizer is ``load_tokenizer("book")``; or a folder that ``companion export`` wrote. Of a classifier this
+            is the bare model; :func:`companion.load_classifier` adds its tokenizer and the names of its classes.
 
     Raises:
         ValueError: there is no such model (it says which there are), or its files are damaged or do not fit together.

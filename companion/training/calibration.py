@@ -53,7 +53,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     r"""The T for which ``softmax(z / T)`` gives the labels the highest likelihood (Guo et al. 2017, section 4.2).
 
     Dividing all logits by one number changes no decision, only how sure it is. With ``β = 1 / T`` the loss is convex:
-    its slope, ``Σ_n (E[z_n] - z_n[label])`` with the expectation under ``softmax(β z_n)``, grows with β, and its zero is
+    its slope, ``Σ_n (E[z_n] - z_n[label])`` with the expectation under ``softmax(β z_n)``, grows with β. Its zero is
     found by halving, between :data:`COLDEST` and :data:`HOTTEST`.
 
     Args:

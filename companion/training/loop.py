@@ -49,9 +49,9 @@ class Trainer:
         objective: what is minimised.
         config: how.
         device: where the model is moved to; None = it stays where it is.
+        eval_batches: held-out batches that :meth:`fit` evaluates on; gone through anew each time.
         rate_of: a factor of the learning rate for each parameter's name; see
             :func:`companion.training.optimizer.decay_groups`.
-        eval_batches: held-out batches that :meth:`fit` evaluates on; gone through anew each time.
 
     Attributes:
         step: updates made so far.
