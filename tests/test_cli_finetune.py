@@ -313,7 +313,7 @@ QUICK = """
 import sys
 from companion.cli import main
 code = main(["predict", "Not bad.", "--model", sys.argv[1]])
-late = {"torch._dynamo", "datasets", "pyarrow", "sklearn", "matplotlib", "pandas", "transformers", "tqdm"}
+late = {"torch._dynamo", "datasets", "pyarrow", "sklearn", "matplotlib", "pandas", "transformers"}
 print(sorted(late & set(sys.modules)), code)
 """
 

@@ -27,9 +27,9 @@ Texts stand on the command line, in a file, or on standard input (-). In a .json
 text in its field "text"; in any other file, and on standard input, each line is a text. A line without a word is
 said and skipped.
 
-MODEL is the name of a classifier that ships with the package (by default {DEFAULT}), a folder that `companion export`
-wrote, or the folder of a fine-tuning. Of a text that is longer than the model reads, a part is read, as it was in the
-training; --json says how many tokens it has and how many were read.
+MODEL is the name of a classifier that ships with the package (by default {DEFAULT}), a folder that
+`companion export` wrote, or the folder of a fine-tuning. Of a text that is longer than the model reads, a part is read,
+as it was in the training; --json says how many tokens it has and how many were read.
 """
 EPILOG = """\
 examples:
