@@ -90,16 +90,19 @@ def save_pretrained(
     """
     from safetensors.torch import save
 
+    kind = next(kind for kind, cls in KINDS.items() if type(model) is cls)
+    require(
+        (classifier is not None) == (kind == CLASSIFIER),
+        "a classifier, and nothing else, is saved with the names of its classes: TextClassifier.save",
+    )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _own_weights(model).items()}
     bad = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     require(not bad, f"{bad} hold values that are not finite in {dtype}; choose another dtype")
     (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))  # with the usual permissions
-    kind = next(kind for kind, cls in KINDS.items() if type(model) is cls)
     settings: dict[str, Any] = {"kind": kind, "config": model.config.to_dict(), "about": about or {}}
-    if kind == CLASSIFIER:
-        require(classifier is not None, "a classifier is saved with the names of its classes: TextClassifier.save")
+    if classifier is not None:
         settings[CLASSIFIER] = classifier
     (folder / CONFIG).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8", newline="\n")
     (folder / CARD).write_text(card, encoding="utf-8", newline="\n")

@@ -169,7 +169,7 @@ def _text_parts(run: FineTuneRun, model: TransformerClassifier, data: LabelledSp
     stream = classification_stream(
         data.train.texts, data.train.labels, tokenizer, max_len=d.length, keep=d.keep, seed=d.seed, **size
     )
-    held_out = [] if data.validation is None else _passages(run, data.validation.texts, tokenizer)
+    held_out = [] if data.validation is None else _batches(_passages(run, data.validation.texts, tokenizer))
     return model, stream, held_out
 
 
@@ -178,10 +178,11 @@ def _probe_parts(run: FineTuneRun, model: TransformerClassifier, data: LabelledS
     validation = [] if data.validation is None else data.validation.texts
     texts = [*data.train.texts, *validation]
     device = next(model.parameters()).device
+    cut = _passages(run, texts, tokenizer)
     model.eval()
     table = mean_by_text(
         lambda batch: model.features(batch.ids, padding=batch.padding),
-        _passages(run, texts, tokenizer),
+        _batches(cut),
         len(texts),
         kind=run.train_config(1).precision,
         device=device,
@@ -189,16 +190,19 @@ def _probe_parts(run: FineTuneRun, model: TransformerClassifier, data: LabelledS
     stream = BatchStream(RowSource(torch.tensor(data.train.labels)), batch_size=_rows(run), seed=run.data.seed)
     rows = torch.arange(len(validation))
     held_out = [Batch(len(data.train) + rows[:, None], rows=rows)] if validation else []
-    return FeatureProbe(model.train(), table.to(device)), stream, held_out
+    return FeatureProbe(model.train(), table.to(device), cut.lengths), stream, held_out
 
 
 def _rows(run: FineTuneRun) -> int:
     return run.train_config(1).batch_size
 
 
-def _passages(run: FineTuneRun, texts: Sequence[str], tokenizer: Tokenizer) -> list[Batch]:
-    cut = Passages(texts, tokenizer, max_len=run.data.length, keep=run.data.reading)
-    return cut.batches(max(TOKENS_PER_BATCH, run.data.length))
+def _passages(run: FineTuneRun, texts: Sequence[str], tokenizer: Tokenizer) -> Passages:
+    return Passages(texts, tokenizer, max_len=run.data.length, keep=run.data.reading)
+
+
+def _batches(cut: Passages) -> list[Batch]:
+    return cut.batches(TOKENS_PER_BATCH)
 
 
 def finetuned(run: FineTuneRun, state: dict[str, Any]) -> TextClassifier:

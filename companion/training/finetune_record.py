@@ -8,6 +8,7 @@ from companion.data.labelled import LabelledTexts
 from companion.data.stream import BatchStream
 from companion.training.finetune import LabelledSplit
 from companion.training.finetuner import FineTuner
+from companion.training.operations import finetuning_operations
 from companion.training.record import NO_LOSS, curve, machine_class
 
 
@@ -15,7 +16,7 @@ def finetune_summary(tuner: FineTuner, data: LabelledSplit, *, command: str) -> 
     """What was done, on what kind of machine, the curves, and what was best, ready for ``book/results``.
 
     ``seconds`` are those of the training steps: evaluations and, of a probe, its features are not in them. ``trained``
-    counts the parameters that were.
+    counts the parameters that were; ``operations`` see :mod:`companion.training.operations`.
     """
     run, history, stream = tuner.run, tuner.history, tuner.stream
     tokens, seconds = sum(r["tokens"] for r in history), sum(r["seconds"] for r in history)
@@ -34,6 +35,7 @@ def finetune_summary(tuner: FineTuner, data: LabelledSplit, *, command: str) -> 
         "tokens_per_second": round(tokens / seconds, 1),
         "parameters": sum(p.numel() for p in parameters),
         "trained": sum(p.numel() for p in parameters if p.requires_grad),
+        "operations": finetuning_operations(tuner),
         "data": {
             "source": run.data.source,
             "train": _facts(data.train),

@@ -29,11 +29,12 @@ class FeatureProbe(nn.Module):
     Args:
         classifier: what is trained; only its head needs a gradient.
         features: (N, D), what each text is summed up by.
+        lengths: of the passages that the trunk has read for it; see :mod:`companion.training.operations`.
     """
 
-    def __init__(self, classifier: TransformerClassifier, features: Tensor) -> None:
+    def __init__(self, classifier: TransformerClassifier, features: Tensor, lengths: Tensor) -> None:
         super().__init__()
-        self.classifier, self.config = classifier, classifier.config
+        self.classifier, self.config, self.lengths = classifier, classifier.config, lengths
         self.register_buffer("table", features, persistent=False)  # they follow from the weights
 
     def forward(self, ids: Tensor, *, padding: Tensor | None = None) -> Tensor:

@@ -91,7 +91,7 @@ def test_what_is_damaged_or_no_classifier_is_named(tmp_path):
     with pytest.raises(ValueError, match="bert-book-imdb is a bert, which tells no classes; fine-tune it"):
         load_classifier("bert-book-imdb")
     judge = classifier()
-    with pytest.raises(ValueError, match="saved with the names of its classes"):
+    with pytest.raises(ValueError, match="a classifier, and nothing else, is saved with"):
         save_pretrained(tmp_path, judge.model, card="")
     judge.save(tmp_path, card="")
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
