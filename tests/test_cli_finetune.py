@@ -162,6 +162,7 @@ def test_what_is_wrong_with_a_run_or_its_data_is_said_in_one_line(folder, tmp_pa
     assert "[train] missing 1 required keyword-only argument: 'max_steps'" in of("finetune.epochs=0")
     assert "[train] TrainConfig has no field ['lr']" in of("train.lr=1")
     assert "['d_model'] follow from the pretrained model" in of("model.d_model=16")
+    assert "[model] there is no field ['pool']" in of("model.pool=mean")
     assert "starts from a pretrained model; name it in [model] pretrained" in of(
         "model.pretrained=", "model.preset=bert-book"
     )

@@ -137,4 +137,6 @@ def _shown(line: Line, prediction: Prediction, *, as_json: bool) -> str:
         return json.dumps({"line": line.number, **prediction.to_dict()})
     start = " ".join(line.text.split())
     start = start if len(start) <= 60 else f"{start[:57]}..."
+    encoding = sys.stdout.encoding or "utf-8"
+    start = start.encode(encoding, "replace").decode(encoding)  # a console may not have all characters
     return f"{prediction.label:<8}{prediction.probability:7.1%}  {start}"

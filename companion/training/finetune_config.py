@@ -14,7 +14,7 @@ An unknown section or key is an error.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,9 @@ class StartConfig:
             require(bool(self.shape), "name a pretrained model, or give a preset or the shape of a new one")
             self.config()
             return
+        known = {"preset", *(f.name for f in fields(TransformerConfig))}
+        unknown = sorted(set(self.shape) - known)
+        require(not unknown, f"there is no field {unknown}; it has pretrained, pooling and {list(MAY_CHANGE)}")
         other = sorted(set(self.shape) - set(MAY_CHANGE))
         require(not other, f"{other} follow from the pretrained model; only {list(MAY_CHANGE)} may be changed")
 
