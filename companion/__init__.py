@@ -3,7 +3,7 @@
 The names below are the public ones; each module's docstrings give formulas, shapes and sources.
 """
 
-from companion.config import TrainConfig, TransformerConfig
+from companion.config import LoRAConfig, TrainConfig, TransformerConfig
 from companion.data.imdb import load_imdb
 from companion.data.mini_reviews import mini_reviews
 from companion.data.pairs import sentence_pairs
@@ -14,7 +14,9 @@ from companion.models.classifier import TransformerClassifier
 from companion.models.convert import from_huggingface, to_huggingface
 from companion.models.gpt import GPT
 from companion.models.pretrained import load_pretrained
+from companion.models.text_classifier import TextClassifier, load_classifier
 from companion.nn.attention import MultiHeadAttention, attention, attention_weights, record_attention
+from companion.nn.lora import add_lora, merge_lora
 from companion.nn.losses import IGNORE, chunked_cross_entropy, next_token_loss, token_cross_entropy
 from companion.nn.masks import causal_mask, length_mask
 from companion.nn.positional import alibi_slopes, apply_rope, rope_angles, sinusoidal_table
@@ -28,13 +30,16 @@ __all__ = [
     "IGNORE",
     "BERTOutput",
     "FeedForward",
+    "LoRAConfig",
     "MultiHeadAttention",
+    "TextClassifier",
     "TrainConfig",
     "Trainer",
     "Transformer",
     "TransformerBlock",
     "TransformerClassifier",
     "TransformerConfig",
+    "add_lora",
     "alibi_slopes",
     "apply_rope",
     "attention",
@@ -44,10 +49,12 @@ __all__ = [
     "from_huggingface",
     "length_mask",
     "load_checkpoint",
+    "load_classifier",
     "load_imdb",
     "load_pretrained",
     "load_tokenizer",
     "mask_tokens",
+    "merge_lora",
     "mini_reviews",
     "next_token_loss",
     "pack_blocks",

@@ -11,11 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from companion.cli.runs import load_run, read_run_folder
 from companion.data.tokenizer import load_tokenizer
 from companion.models.bert import BERT
 from companion.models.pretrained import load_pretrained
 from companion.training.checkpoint import checkpoints
+from companion.training.run_folder import load_run, read_run_folder
 from companion.widgets.head_maps import maps_data
 from companion.widgets.masked_word_data import lab_data
 

@@ -1,4 +1,4 @@
-"""The command line: ``companion data | pretrain | evaluate | export``.
+"""The command line: ``companion data | pretrain | finetune | evaluate | predict | export``.
 
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 130 stopped by Ctrl-C.
 """
@@ -9,16 +9,20 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from companion.cli import data, evaluate, export, pretrain
+from companion.cli import data, evaluate, export, finetune, predict, pretrain
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-COMMANDS = (data, pretrain, evaluate, export)
+COMMANDS = (data, pretrain, finetune, evaluate, predict, export)
 
 EPILOG = """\
 from text to a model, in three steps:
   companion data my_texts/ --out runs/data/mine            # .txt or .jsonl files
   companion pretrain book/recipes/bert-book-imdb.toml --set data.corpus=runs/data/mine --out runs/mine
   companion evaluate runs/mine
+
+and to a classifier, from texts with labels:
+  companion finetune book/recipes/imdb-full.toml --set data.source=mine.csv --out runs/classes
+  companion predict "Not bad at all." --model runs/classes
 
 `companion COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """
@@ -28,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="companion",
-        description="Prepare text, pretrain small Transformers on it, and look at what they have learned.",
+        description="Prepare text, pretrain small Transformers on it, fine-tune them, and see what they have learned.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,35 +1,49 @@
-"""``companion evaluate``: how well a model predicts held-out text."""
+"""``companion evaluate``: how well a model predicts held-out text, or the classes of texts."""
 
 import argparse
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from companion.cli.runs import add_overrides, load_run, read_run_folder
+from companion.cli.runs import add_overrides
+from companion.data.labelled import IMDB, MINI
 from companion.errors import require
-from companion.models.pretrained import load_pretrained, pretrained_settings
+from companion.models.pretrained import CLASSIFIER, load_pretrained, pretrained_settings
+from companion.models.text_classifier import TextClassifier, load_classifier
 from companion.training.checkpoint import checkpoints
 from companion.training.evaluation import evaluate
+from companion.training.finetune import load_finetuned, read_part, read_split
+from companion.training.finetune_config import FineTuneRun
 from companion.training.pretrain import build_objective, build_streams, use_machine
 from companion.training.record import read_record, write_record
+from companion.training.run_folder import is_finetuning, load_run, read_run_folder, read_run_values
 from companion.training.runfile import RunConfig, apply_overrides
+from companion.training.scores import data_scores
 
+TEST, VALIDATION = "test", "validation"
 DESCRIPTION = """\
-Loss, accuracy and perplexity on the held-out part of a corpus.
+Of a pretrained model: loss, accuracy and perplexity on the held-out part of a corpus.
+Of a classifier: accuracy, loss and calibration error on the test split of the data that it was fine-tuned on, if that
+is imdb or mini, or on --data. On imdb also the accuracy without the 123 test reviews that stand in the training data.
 
 MODEL is a run's folder (its newest checkpoint is taken, or the one of --step), the name of a model that ships with the
 package, or a folder that `companion export` wrote. Each knows the corpus that it was trained on; --set data.corpus=...
 takes another one, which must have the same tokenizer.
 
 A masked word counts as right if the model's first guess is the word. Perplexity is exp(loss): the number of equally
-likely words that would be as hard to tell apart.
+likely words that would be as hard to tell apart. The calibration error (ece) compares how sure a classifier is with
+how often it is right: ece before its temperature is applied, calibrated_ece after.
 """
 EPILOG = """\
 examples:
   companion evaluate runs/bert-book-imdb
   companion evaluate bert-book-imdb --record book/results/bert-book-imdb.json
   companion evaluate runs/bert-book-imdb --step 1000 --json
+  companion evaluate runs/imdb-full --record book/results/imdb-full.json
+  companion evaluate runs/imdb-full --split validation --set data.eval_keep=windows
+  companion evaluate runs/imdb-full --data mine.csv
 """
 
 
@@ -51,12 +65,24 @@ def add_parser(commands: Any) -> None:
         metavar="FILE.json",
         help="note the figures in the record of the training",
     )
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="of a classifier: other texts, a folder or a .csv or .jsonl file, imdb or mini"
+    )
+    parser.add_argument(
+        "--split",
+        choices=(TEST, VALIDATION),
+        default=TEST,
+        help="of a classifier: validation takes the texts that its training held out (default: test)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the figures."""
+    if _is_classifier(options.model):
+        return _run_classifier(options)
+    require(options.data is None, f"{options.model} is no classifier; --set data.corpus=... takes another corpus")
     config, model, about = _find(options)
     if options.record is not None:
         read_record(options.record)  # before the long part: is there one?
@@ -67,13 +93,20 @@ def run(options: argparse.Namespace) -> int:
     tokens = sum(batch.n_tokens for batch in batches)
     if options.record is not None:
         _note(options.record, {**about, "held_out_tokens": tokens, **{k: round(v, 4) for k, v in scores.items()}})
-    if options.json:
-        print(json.dumps({**about, "held_out_tokens": tokens, **scores}))
-        return 0
-    print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {tokens:,} held-out tokens")
-    for name, value in scores.items():
-        print(f"  {name:<16}{value:8.4f}" if "accuracy" not in name else f"  {name:<16}{value:8.2%}")
+    _print(options, about, scores, {"held_out_tokens": tokens}, f"{tokens:,} held-out tokens")
     return 0
+
+
+def _print(
+    options: argparse.Namespace, about: dict[str, Any], scores: dict[str, float], size: dict[str, int], words: str
+) -> None:
+    if options.json:
+        print(json.dumps({**about, **size, **scores}))
+        return
+    print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {words}")
+    for name, value in scores.items():
+        share = "accuracy" in name or name.endswith("ece")
+        print(f"  {name:<16}{value:8.2%}" if share else f"  {name:<16}{value:8.4f}")
 
 
 def with_perplexity(scores: dict[str, float]) -> dict[str, float]:
@@ -103,3 +136,57 @@ def _find(options: argparse.Namespace) -> tuple[RunConfig, Any, dict[str, Any]]:
     require("run" in about, f"{options.model} does not say how it was trained, so its data are not known")
     config = RunConfig.from_dict(apply_overrides(about["run"], options.overrides))
     return config, model, {"model": options.model, "step": about["step"]}
+
+
+def _is_classifier(name: str) -> bool:
+    folder = Path(name)
+    if checkpoints(folder):
+        return is_finetuning(read_run_values(folder))
+    return bool(pretrained_settings(name)["kind"] == CLASSIFIER)
+
+
+def _run_classifier(options: argparse.Namespace) -> int:
+    config, classifier, about = _find_classifier(options)
+    if options.record is not None:
+        read_record(options.record)
+    classifier.model.to(use_machine(config.machine))
+    source = options.data or config.data.source
+    if options.split == VALIDATION:
+        held_out = read_split(config).validation
+        require(options.data is None and held_out is not None, "this run held no texts out; evaluate on --data instead")
+        assert held_out is not None
+        data = held_out
+    else:
+        require(
+            options.data is not None or source in (IMDB, MINI),
+            f"{source} has no test split of its own; give other texts with --data, or take --split validation",
+        )
+        data = read_part(config, "test", source=options.data)
+    logits = classifier.logits(data.texts, kind=config.train_config(1).precision)
+    scores = data_scores(
+        logits,
+        data,
+        source=source,
+        part="train" if options.split == VALIDATION else "test",
+        temperature=classifier.temperature,
+    )
+    size: dict[str, int] = {k: scores.pop(k) for k in ("texts", "seen_in_training") if k in scores}
+    about |= {"data": source, "split": options.split, "temperature": round(classifier.temperature, 4)}
+    if options.record is not None:
+        _note(options.record, {**about, **size, **{k: round(v, 4) for k, v in scores.items()}})
+    _print(options, about, scores, size, f"{len(data):,} texts")
+    return 0
+
+
+def _find_classifier(options: argparse.Namespace) -> tuple[FineTuneRun, TextClassifier, dict[str, Any]]:
+    folder = Path(options.model)
+    if checkpoints(folder):
+        classifier, config, _ = load_finetuned(folder, overrides=options.overrides, step=options.step)
+        return config, classifier, {"run": folder.as_posix(), "step": classifier.about["step"]}
+    require(options.step is None, f"{folder} holds no checkpoint, so there is no --step to choose")
+    classifier = load_classifier(options.model)
+    require("run" in classifier.about, f"{options.model} does not say how it was trained, so its data are not known")
+    config = FineTuneRun.from_dict(apply_overrides(classifier.about["run"], options.overrides))
+    if options.overrides:
+        classifier = replace(classifier, max_len=config.data.length, keep=config.data.reading)
+    return config, classifier, {"model": options.model, "step": classifier.about["step"]}

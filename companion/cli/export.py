@@ -4,20 +4,25 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from companion.cli.runs import load_run, read_run_folder
 from companion.models.pretrained import WEIGHTS, save_pretrained
-from companion.training.card import model_card
+from companion.training.card import classifier_card, model_card
+from companion.training.finetune import load_finetuned
 from companion.training.record import read_record
+from companion.training.run_folder import is_finetuning, load_run, read_run_folder, read_run_values
 
 DESCRIPTION = """\
 Write the weights of a run, in float16, with its configuration and a model card made from the run's record: what
 load_pretrained reads. With --step, the weights of a checkpoint that was kept (train.snapshots in the run file).
+
+Of a fine-tuning it is the classifier with the weights that were best on the held-out texts, LoRA's adapters merged,
+with its temperature, the names of its classes, and its tokenizer: what load_classifier and `companion predict` read.
 """
 EPILOG = """\
 examples:
   companion export runs/mine --record runs/mine/record.json --out exported/mine
   companion export runs/mine --step 400 --out exported/mine-400
   python -c 'from companion import load_pretrained; print(load_pretrained("exported/mine"))'
+  companion export runs/imdb-full --out exported/imdb && companion predict "Not bad at all." --model exported/imdb
 """
 
 
@@ -34,18 +39,24 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the model is written")
     parser.add_argument("--name", help="the model's name on the card (default: the name of FOLDER)")
     parser.add_argument("--step", type=int, metavar="N", help="a step whose checkpoint was kept (default: the newest)")
-    parser.add_argument("--record", type=Path, metavar="FILE.json", help="what `companion pretrain --record` wrote")
+    parser.add_argument("--record", type=Path, metavar="FILE.json", help="what the training wrote with --record")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the model."""
-    config = read_run_folder(options.run_folder)
-    model, state = load_run(options.run_folder, config, options.step)
     record = None if options.record is None else read_record(options.record)
     name = options.name or options.out.name
-    card = model_card(name, config, model, step=state["step"], record=record)
-    save_pretrained(options.out, model, card=card, about={"step": state["step"], "run": config.to_dict()})
+    if is_finetuning(read_run_values(options.run_folder)):
+        classifier, finetuning, _ = load_finetuned(options.run_folder, step=options.step)
+        step = classifier.about["step"]
+        classifier.save(options.out, card=classifier_card(name, finetuning, classifier, record=record))
+    else:
+        config = read_run_folder(options.run_folder)
+        model, state = load_run(options.run_folder, config, options.step)
+        step = state["step"]
+        card = model_card(name, config, model, step=step, record=record)
+        save_pretrained(options.out, model, card=card, about={"step": step, "run": config.to_dict()})
     size = (options.out / WEIGHTS).stat().st_size
-    print(f"{name}: step {state['step']:,}, {size / 1e6:.2f} MB of weights, written to {options.out}")
+    print(f"{name}: step {step:,}, {size / 1e6:.2f} MB of weights, written to {options.out}")
     return 0

@@ -1,19 +1,19 @@
-"""What the commands share: overrides, a run's configuration, and the weights of one of its steps."""
+"""What the commands share: overrides, and the folders of runs."""
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import Any
 
-from companion.errors import require
-from companion.models.bert import BERT
-from companion.models.gpt import GPT
-from companion.training.checkpoint import checkpoints, load_checkpoint
-from companion.training.pretrain import build_model
-from companion.training.runfile import RunConfig, apply_overrides, parse_override
+from companion.training import distributed
+from companion.training.checkpoint import latest_checkpoint, load_checkpoint
+from companion.training.loop import Trainer
+from companion.training.record import Log
+from companion.training.run_folder import RUN
+from companion.training.runfile import parse_override
 
-RUN = "run.json"
+INTERRUPTED = 130
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,17 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a command needs to train: run file, overrides, folder, record."""
+    parser.add_argument("run_file", type=Path, metavar="RUN.toml", help="what to train, and how")
+    add_overrides(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="the run's folder (default: runs/ and the run file's name)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="begin anew; FOLDER must hold no checkpoint")
+    parser.add_argument("--record", type=Path, metavar="FILE.json", help="write the run's record when it has ended")
+
+
 def _override(text: str) -> str:
     try:
         parse_override(text)
@@ -37,26 +48,36 @@ def _override(text: str) -> str:
     return text
 
 
-def read_run_folder(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration that a run's folder was trained with."""
-    require((folder / RUN).is_file(), f"{folder} holds no {RUN}; is it a folder that `companion pretrain` wrote?")
-    try:
-        values: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        return RunConfig.from_dict(apply_overrides(values, overrides))
-    except ValueError as error:
-        raise ValueError(f"{folder / RUN}: {error}") from error
+def take_up(trainer: Trainer, out: Path, *, fresh: bool) -> None:
+    """Go on from the newest checkpoint in the run's folder, if there is one."""
+    newest = latest_checkpoint(out)
+    if newest is None:
+        say(f"a new run in {out}")
+        return
+    if fresh:
+        raise ValueError(f"{out} holds {newest.name}; with --fresh give another --out, or remove that folder first")
+    trainer.load_state_dict(load_checkpoint(out))
+    say(f"going on in {out} after step {trainer.step:,}")
 
 
-def load_run(folder: Path, config: RunConfig, step: int | None = None) -> tuple[BERT | GPT, dict[str, Any]]:
-    """The model at the newest checkpoint of a run, or at that of ``step``, and the whole checkpoint.
+def train(trainer: Trainer, values: dict[str, Any], out: Path, *, log_every: int) -> None:
+    """Train to the end or to Ctrl-C; the run's folder gets its sections, log and checkpoints."""
+    if distributed.rank() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / RUN).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    line = None if sys.stderr.isatty() else say
+    with Log(out / "log.jsonl", trainer, every=log_every, say=line) as log:
+        trainer.fit(on_step=log, checkpoint_dir=out)
+    if trainer.interrupted:
+        say(f"stopped after step {trainer.step:,} and saved; the same command goes on")
 
-    Raises:
-        ValueError: there is no checkpoint of that step (it says which there are), or it is damaged.
-    """
-    name = f"step-{step:08d}" if step is not None else None
-    there = [path.name for path in checkpoints(folder)]
-    require(name is None or name in there, f"{folder} holds no checkpoint of step {step}; it has {there}")
-    state = load_checkpoint(folder if name is None else folder / name)
-    model = build_model(config)
-    model.load_state_dict(state["model"])
-    return model.eval(), state
+
+def command_line(name: str, options: argparse.Namespace) -> str:
+    """The command as it can be given again."""
+    return f"companion {name} {options.run_file.as_posix()}" + "".join(f" --set {o}" for o in options.overrides)
+
+
+def say(text: str) -> None:
+    """Print a line, by the first process alone."""
+    if distributed.rank() == 0:
+        print(text, flush=True)

@@ -1,6 +1,7 @@
 """Configurations: small, frozen, checked when they are made, and equal to what they were after a round trip."""
 
 from companion.config.base import Config, check_at_least, check_choice, check_dropout, check_heads, check_number
+from companion.config.lora import LoRAConfig
 from companion.config.train import Schedule, TrainConfig
 from companion.config.transformer import Activation, Backend, Norm, Pairing, PositionScheme, TransformerConfig
 
@@ -8,6 +9,7 @@ __all__ = [
     "Activation",
     "Backend",
     "Config",
+    "LoRAConfig",
     "Norm",
     "Pairing",
     "PositionScheme",

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from companion.data.corpus import TokenCorpus
+from companion.data.long_texts import Keep, Passages, real_tokens
 from companion.data.pairs import Pairs, sentence_pairs
 from companion.data.stream import Batch, BatchStream, Examples
-from companion.data.tokenizer import SpecialIds, encode_texts, special_ids
+from companion.data.tokenizer import SpecialIds, special_ids
 from companion.data.transforms import IGNORE, document_row, mask_tokens
 from companion.errors import require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-Keep = Literal["head", "tail", "both"]
-# How much of the room the beginning of a text gets.
-_HEAD: dict[Keep, float] = {"head": 1.0, "tail": 0.0, "both": 0.25}
 
 
 def mlm_stream(
@@ -72,8 +69,8 @@ def classification_stream(
         labels: the class of each, from 0.
         tokenizer: what cuts them into pieces; it puts ``[CLS]`` before and ``[SEP]`` behind.
         max_len: tokens at most, the special ones included.
-        keep: what remains of a longer text: its ``"head"``, its ``"tail"``, or ``"both"``, a quarter from its head and
-            the rest from its tail (Sun et al. 2019 found the opinion at both ends).
+        keep: what is read of a longer text; see :data:`companion.data.long_texts.Keep`. With ``"windows"`` each epoch
+            reads one window of every text, drawn anew.
         size: ``tokens_per_batch`` or ``batch_size``, ``seed``, ``rank``, ``world_size`` of :class:`BatchStream`.
 
     Raises:
@@ -171,7 +168,7 @@ class _Blocks:
 
 
 class _TextSource:
-    """Texts as ids; the same in every epoch."""
+    """Texts as ids: the same in every epoch, but for windows, of which each epoch draws one of every text."""
 
     def __init__(
         self, texts: Sequence[str], labels: Sequence[int], tokenizer: Tokenizer, max_len: int, keep: Keep
@@ -180,8 +177,6 @@ class _TextSource:
             len(texts) == len(labels) > 0,
             f"{len(texts)} texts and {len(labels)} labels; give one for each, at least one",
         )
-        require(max_len >= 3, f"max_len={max_len} has no room for [CLS], a token and [SEP]; take at least 3")
-        require(keep in _HEAD, f"keep={keep!r} is not known; choose one of {list(_HEAD)}")
         wrong = [i for i, label in enumerate(labels) if label < 0 or label != int(label)]
         require(
             not wrong,
@@ -189,37 +184,25 @@ class _TextSource:
                 f"labels must be whole numbers from 0; the first that is not is {labels[wrong[0]]}, of text {wrong[0]}"
             ),
         )
-        special = special_ids(tokenizer)
-        self.pad_id = special.pad
-        encoded = encode_texts(texts, tokenizer)
-        empty = [i for i, ids in enumerate(encoded) if not ids]
-        require(not empty, lambda: f"{len(empty)} texts have no token, the first is number {empty[0]}; leave them out")
-        cut = [[special.cls, *_cut(ids, max_len - 2, keep), special.sep] for ids in encoded]
-        self.lengths = torch.tensor([len(ids) for ids in cut])
-        self.starts = self.lengths.cumsum(0) - self.lengths
-        self.ids = torch.tensor([i for ids in cut for i in ids], dtype=torch.int32)
+        self.passages = Passages(texts, tokenizer, max_len=max_len, keep=keep)
         self.classes = torch.tensor(labels)
+        self.windows = self.passages.text.bincount(minlength=len(texts))  # of each text
+        self.first = self.windows.cumsum(0) - self.windows
 
     def epoch(self, generator: torch.Generator) -> Examples:
-        return self
+        draw = torch.rand(len(self.windows), generator=generator) * self.windows
+        return _TextExamples(self, self.first + draw.long().clamp_(max=self.windows - 1))
+
+
+@dataclass(frozen=True)
+class _TextExamples:
+    source: _TextSource
+    chosen: Tensor  # a passage of each text
+
+    @property
+    def lengths(self) -> Tensor:
+        return self.source.passages.lengths[self.chosen]
 
     def batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
-        lengths = self.lengths[rows]
-        t = torch.arange(int(lengths.max()))
-        padding = real_tokens(lengths, len(t))
-        ids = self.ids[(self.starts[rows, None] + t).clamp_(max=len(self.ids) - 1)].long()
-        if padding is not None:
-            ids.masked_fill_(~padding, self.pad_id)
-        return Batch(ids, padding=padding, classes=self.classes[rows], rows=rows)
-
-
-def _cut(ids: list[int], room: int, keep: Keep) -> list[int]:
-    if len(ids) <= room:
-        return ids
-    head = int(_HEAD[keep] * room)
-    return ids[:head] + ids[len(ids) - (room - head) :]
-
-
-def real_tokens(lengths: Tensor, T: int) -> Tensor | None:
-    """(B, T) bool, True = real token; None if all are."""
-    return None if int(lengths.min()) == T else torch.arange(T) < lengths[:, None]
+        ids, padding = self.source.passages.ids(self.chosen[rows])
+        return Batch(ids, padding=padding, classes=self.source.classes[rows], rows=rows)

@@ -186,6 +186,11 @@ class BatchStream:
         return len(self._plan(self.epoch))
 
     @property
+    def lengths(self) -> Tensor:
+        """How many tokens each example of the present epoch has."""
+        return self._plan(self.epoch).examples.lengths
+
+    @property
     def real_share(self) -> float:
         """Real tokens as a share of all tokens in the batches of the present epoch."""
         return self._plan(self.epoch).real_share

@@ -8,7 +8,7 @@ is an error that names the file and the line: a text that is silently missing is
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,39 +51,64 @@ def read_texts(folder: str | Path) -> Texts:
     return Texts(texts, dict(skipped))
 
 
-def _documents(path: Path) -> Iterator[str | None]:
+def read_utf8(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        ValueError: bytes that are no UTF-8; the message names the line.
+    """
     data = path.read_bytes()
     try:
-        content = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(
             f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8"
         ) from error
+
+
+def json_object(place: str, line: str) -> dict[str, Any]:
+    """The object in a line of a ``.jsonl`` file; ``place`` is what an error says first, like ``"a.jsonl, line 3"``.
+
+    Raises:
+        ValueError: the line is no JSON, or no object.
+    """
+    try:
+        row: Any = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = getattr(error, "msg", "nested too deep")
+        raise ValueError(f"{place}: no JSON ({reason}); one object a line is expected") from error
+    require(isinstance(row, dict), lambda: f"{place}: a {type(row).__name__}; an object is expected")
+    return row  # type: ignore[no-any-return]
+
+
+def text_field(place: str, row: Mapping[str, Any], name: str = "text") -> str | None:
+    """The text in a field of an object; None where the field is missing or null.
+
+    Raises:
+        ValueError: it is no string, or has half a character.
+    """
+    text = row.get(name)
+    require(
+        text is None or isinstance(text, str),
+        lambda: f"{place}: {name} is a {type(text).__name__}; a string is expected",
+    )
+    require(
+        text is None or not _HALF.search(text),
+        lambda: f"{place}: {name} has half a character (\\ud800 to \\udfff alone); write the whole pair",
+    )
+    return None if text is None else str(text)
+
+
+def _documents(path: Path) -> Iterator[str | None]:
+    content = read_utf8(path)
     if path.suffix.lower() == ".txt":
         yield content
         return
     for number, row in enumerate(content.split("\n"), start=1):
         if row.strip():
-            yield _row(path, number, row)
-
-
-def _row(path: Path, number: int, line: str) -> str | None:
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: no JSON ({error.msg}); one object a line is expected") from error
-    require(isinstance(row, dict), lambda: f"{path}, line {number}: a {type(row).__name__}; an object is expected")
-    text = row.get("text")
-    require(
-        text is None or isinstance(text, str),
-        lambda: f"{path}, line {number}: text is a {type(text).__name__}; a string is expected",
-    )
-    require(
-        text is None or not _HALF.search(text),
-        lambda: f"{path}, line {number}: text has half a character (\\ud800 to \\udfff alone); write the whole pair",
-    )
-    return None if text is None else str(text)
+            place = f"{path}, line {number}"
+            yield text_field(place, json_object(place, row))
 
 
 # A character beyond U+FFFF is written in JSON as a pair of halves; one alone cannot be encoded.

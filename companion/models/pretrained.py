@@ -13,10 +13,17 @@ from torch import Tensor
 from companion.config import TransformerConfig
 from companion.errors import require
 from companion.models.bert import BERT
+from companion.models.classifier import TransformerClassifier
 from companion.models.gpt import GPT
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.json", "model.safetensors", "README.md", "tokenizer.json"
-KINDS: dict[str, type[BERT] | type[GPT]] = {"bert": BERT, "gpt": GPT}
+CLASSIFIER = "classifier"
+KINDS: dict[str, type[BERT] | type[GPT] | type[TransformerClassifier]] = {
+    "bert": BERT,
+    "gpt": GPT,
+    CLASSIFIER: TransformerClassifier,
+}
+Model = BERT | GPT | TransformerClassifier
 
 
 def pretrained_names() -> list[str]:
@@ -25,12 +32,13 @@ def pretrained_names() -> list[str]:
     return sorted(entry.name for entry in assets.iterdir() if entry.joinpath(CONFIG).is_file())
 
 
-def load_pretrained(name_or_folder: str | Path) -> BERT | GPT:
+def load_pretrained(name_or_folder: str | Path) -> Model:
     """A trained model, in evaluation mode and float32; nothing is downloaded.
 
     Args:
         name_or_folder: a model that ships with the package, such as ``"bert-book-imdb"`` or ``"gpt-book-imdb"``, whose
-            tokenizer is ``load_tokenizer("book")``; or a folder that ``companion export`` wrote.
+            tokenizer is ``load_tokenizer("book")``; or a folder that ``companion export`` wrote. Of a classifier this
+            is the bare model; :func:`companion.load_classifier` adds its tokenizer and the names of its classes.
 
     Raises:
         ValueError: there is no such model (it says which there are), or its files are damaged or do not fit together.
@@ -39,27 +47,36 @@ def load_pretrained(name_or_folder: str | Path) -> BERT | GPT:
     kind = settings["kind"]
     require(kind in KINDS, f"{CONFIG} of {name_or_folder} says kind={kind!r}; expected one of {list(KINDS)}")
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced below: they shall cost no random numbers
-        model = KINDS[kind](TransformerConfig.from_dict(settings["config"]))
-    _load_strictly(model, _read_weights(_find(name_or_folder), name_or_folder), str(name_or_folder))
+        model = _blank(name_or_folder, settings)
+    _load_strictly(model, _read_weights(find_pretrained(name_or_folder), name_or_folder), str(name_or_folder))
     return model.eval()
 
 
 def pretrained_settings(name_or_folder: str | Path) -> dict[str, Any]:
     """What stands in a model's configuration file: ``kind``, ``config``, and ``about``, how it came about.
 
+    Of a classifier also ``classifier``: how it reads texts and what its classes are called.
+
     Raises:
         ValueError: there is no such model, or the file is damaged.
     """
-    folder = _find(name_or_folder)
+    folder = find_pretrained(name_or_folder)
     try:
         settings: dict[str, Any] = json.loads(folder.joinpath(CONFIG).read_text(encoding="utf-8"))
-        return {name: settings[name] for name in ("kind", "config", "about")}
+        names = ("kind", "config", "about", *([CLASSIFIER] if settings["kind"] == CLASSIFIER else []))
+        return {name: settings[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{CONFIG} of {name_or_folder} is missing or damaged ({error!r}); export it again") from error
 
 
 def save_pretrained(
-    folder: str | Path, model: BERT | GPT, *, card: str, dtype: torch.dtype = torch.float16, about: Any = None
+    folder: str | Path,
+    model: Model,
+    *,
+    card: str,
+    dtype: torch.dtype = torch.float16,
+    about: Any = None,
+    classifier: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write weights (shared ones once), configuration and model card for :func:`load_pretrained`; the folder.
 
@@ -69,23 +86,35 @@ def save_pretrained(
         card: the model card, Markdown.
         dtype: what the weights are rounded to.
         about: more to say in the configuration file, under ``about``.
+        classifier: of a classifier, what :meth:`companion.models.text_classifier.TextClassifier.settings` gives.
     """
     from safetensors.torch import save
 
+    kind = next(kind for kind, cls in KINDS.items() if type(model) is cls)
+    require(
+        (classifier is not None) == (kind == CLASSIFIER),
+        "a classifier, and nothing else, is saved with the names of its classes: TextClassifier.save",
+    )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _own_weights(model).items()}
     bad = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     require(not bad, f"{bad} hold values that are not finite in {dtype}; choose another dtype")
     (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))  # with the usual permissions
-    kind = next(kind for kind, cls in KINDS.items() if type(model) is cls)
-    settings = {"kind": kind, "config": model.config.to_dict(), "about": about or {}}
+    settings: dict[str, Any] = {"kind": kind, "config": model.config.to_dict(), "about": about or {}}
+    if classifier is not None:
+        settings[CLASSIFIER] = classifier
     (folder / CONFIG).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8", newline="\n")
     (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
     return folder
 
 
-def _find(name_or_folder: str | Path) -> Traversable:
+def find_pretrained(name_or_folder: str | Path) -> Traversable:
+    """The folder of a model's files.
+
+    Raises:
+        ValueError: there is none; the message says which models ship.
+    """
     shipped = pretrained_names()
     if str(name_or_folder) in shipped:
         return resources.files("companion").joinpath("assets", str(name_or_folder))
@@ -98,7 +127,19 @@ def _find(name_or_folder: str | Path) -> Traversable:
     return folder
 
 
-def _own_weights(model: BERT | GPT) -> dict[str, Tensor]:
+def _blank(name: str | Path, settings: Mapping[str, Any]) -> Model:
+    """The model of these settings with any weights."""
+    config = TransformerConfig.from_dict(settings["config"])
+    if settings["kind"] != CLASSIFIER:
+        return KINDS[settings["kind"]](config)  # type: ignore[call-arg]
+    try:
+        labels, pooling = settings[CLASSIFIER]["labels"], settings[CLASSIFIER]["pooling"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{CONFIG} of {name} is missing or damaged ({error!r}); export it again") from error
+    return TransformerClassifier(config, len(labels), pooling=pooling)
+
+
+def _own_weights(model: Model) -> dict[str, Tensor]:
     """The model's tensors, those that share memory once, under the first of their names."""
     seen: set[tuple[Any, ...]] = set()
     weights = {}
@@ -120,7 +161,7 @@ def _read_weights(folder: Traversable, name: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{WEIGHTS} of {name} is missing or damaged ({error}); export it again") from error
 
 
-def _load_strictly(model: BERT | GPT, weights: Mapping[str, Tensor], name: str) -> None:
+def _load_strictly(model: Model, weights: Mapping[str, Tensor], name: str) -> None:
     own = _own_weights(model)
     missing, left_over = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
     wrong = [n for n in own if n in weights and weights[n].shape != own[n].shape]

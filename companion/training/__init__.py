@@ -6,5 +6,7 @@
 - :mod:`~companion.training.optimizer`, :mod:`~companion.training.schedule`: AdamW and its rate
 - :mod:`~companion.training.evaluation`: losses and accuracies on held-out batches
 - :mod:`~companion.training.checkpoint`: checkpoints that are whole or not there
+- :mod:`~companion.training.finetune`: a pretrained model becomes a classifier, in four ways
+- :mod:`~companion.training.calibration`: how far its probabilities can be believed
 - :mod:`~companion.training.distributed`: several processes as one
 """

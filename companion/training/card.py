@@ -4,6 +4,9 @@ from typing import Any
 
 from torch import nn
 
+from companion.data.labelled import IMDB, MINI
+from companion.models.text_classifier import TextClassifier
+from companion.training.finetune_config import FineTuneRun
 from companion.training.runfile import RunConfig
 
 _TASKS = {
@@ -88,3 +91,77 @@ def _table(record: dict[str, Any]) -> str:
     ]
     head = "held out" if whole is None else f"held out, {whole['held_out_tokens']:,} tokens"
     return "\n".join([f"| | training (mean of the last steps) | {head} |", "|---|---|---|", *rows])
+
+
+_METHODS = {
+    "full": "all of its weights fine-tuned",
+    "probe": "only its head trained, on frozen features",
+    "lora": "fine-tuned by low-rank adapters (Hu et al. 2021), which are merged into the weights",
+    "scratch": "trained from random weights",
+}
+_SOURCES = {IMDB: "English film reviews from before 2011", MINI: "the book's mini reviews"}
+_READS = {"head": "its head", "tail": "its tail", "both": "its head and its tail", "windows": "all of it, in windows"}
+
+
+def classifier_card(name: str, run: FineTuneRun, classifier: TextClassifier, *, record: dict[str, Any] | None) -> str:
+    """Markdown.
+
+    Args:
+        name: the classifier's.
+        run: how it was fine-tuned.
+        classifier: what came out.
+        record: of the run, from :func:`companion.training.finetune_record.finetune_summary`; without it the card has
+            no figures.
+    """
+    model, m = classifier.model, classifier.model.config
+    kind = _SOURCES.get(run.data.source, "one kind of text")
+    origin = f" It starts from {run.model.pretrained}." if run.model.pretrained else ""
+    parts = [
+        f"# {name}",
+        f"{sum(p.numel() for p in model.parameters()):,} parameters: a Transformer that sorts a text into "
+        f"{', '.join(classifier.labels)}, {_METHODS[run.finetune.method]}.{origin} {m.n_layers} blocks, width "
+        f"{m.d_model}, {m.n_heads} heads, {m.position} positions, {model.pooling} pooling. Weights in float16.",
+        f'```python\nfrom companion import load_classifier\n\nclassifier = load_classifier("{name}")\n'
+        'classifier.predict(["Not bad at all."])\n```',
+        "## How it was trained",
+        *_finetuning(run, classifier, record),
+        "## What it cannot do",
+        f"- It is tiny and learned its classes from {kind}. It knows little else, and answers all the same.\n"
+        "- Its texts' prejudices are in it; nothing was filtered. Use it to learn from, not to judge people.\n"
+        f"- It reads lower-case text without accents, {classifier.max_len} tokens at a time; of a longer text "
+        f"{_READS[classifier.keep]}.\n"
+        "- Irony, quotations and talk about another film mislead it.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _finetuning(run: FineTuneRun, classifier: TextClassifier, record: dict[str, Any] | None) -> list[str]:
+    t, f = run.train_config(1), run.finetune
+    how = (
+        f"Method {f.method}, the weights of step {classifier.about['step']:,}; AdamW with a peak rate of "
+        f"{t.peak_lr:g}, schedule {t.schedule}, layer decay {f.layer_decay:g}, weight decay {t.weight_decay:g}, "
+        f"dropout {classifier.model.config.dropout:g}, precision {t.precision}, seed {t.seed}; temperature "
+        f"{classifier.temperature:.3f}."
+    )
+    if record is None:
+        return [how]
+    machine, data = record["machine"], record["data"]
+    held_out = 0 if data["validation"] is None else data["validation"]["texts"]
+    cost = (
+        f"Data: {data['train']['texts']:,} labelled texts, and {held_out:,} held out. {record['trained']:,} parameters "
+        f"were trained for {record['steps']:,} steps, {record['seconds'] / 60:.0f} minutes, with {machine['threads']} "
+        f"thread(s) of {machine['kind']} ({machine['device']}), {record['date']}."
+    )
+    return [how, cost, *_class_table(record)]
+
+
+def _class_table(record: dict[str, Any]) -> list[str]:
+    """Accuracy, loss and calibration on the held-out texts, and on the test split if it was evaluated since."""
+    best, test = record["best"], record.get("evaluation") or {}
+    held_out = {} if best is None else {**best["scores"], "ece": best["ece"], "calibrated_ece": best["calibrated_ece"]}
+    names = dict.fromkeys([*held_out, *(k for k, v in test.items() if isinstance(v, float) and k != "temperature")])
+    if not names:
+        return []
+    rows = [f"| {name} | {held_out.get(name, '')} | {test.get(name, '')} |" for name in names]
+    head = f"{test['data']}, {test['split']}, {test['texts']:,} texts" if test else "not evaluated yet"
+    return ["\n".join([f"| | held out in training | {head} |", "|---|---|---|", *rows])]

@@ -50,6 +50,8 @@ class Trainer:
         config: how.
         device: where the model is moved to; None = it stays where it is.
         eval_batches: held-out batches that :meth:`fit` evaluates on; gone through anew each time.
+        rate_of: a factor of the learning rate for each parameter's name; see
+            :func:`companion.training.optimizer.decay_groups`.
 
     Attributes:
         step: updates made so far.
@@ -77,11 +79,12 @@ class Trainer:
         *,
         device: torch.device | str | None = None,
         eval_batches: Iterable[Batch] | None = None,
+        rate_of: Callable[[str], float] | None = None,
     ) -> None:
         self.device = next(model.parameters()).device if device is None else torch.device(device)
         self.model, self.stream, self.objective = model.to(self.device), stream, objective
         self.config, self.eval_batches = config, eval_batches
-        self.optimizer = adamw(model, config)
+        self.optimizer = adamw(model, config, rate_of=rate_of)
         self.step = 0
         self.history: list[Record] = []
         self.interrupted = False
@@ -98,7 +101,7 @@ class Trainer:
         began = time.perf_counter()
         rate = learning_rate(self.step, self.config)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_factor", 1.0)
         if not self.model.training:
             self.model.train()
         batches = self._next_batches()
@@ -150,20 +153,30 @@ class Trainer:
             self.save(checkpoint_dir)
         self.interrupted = False
         with polite_interrupt() as request, self._bar(end, progress) as bar:
-            while self.step < end and not self.interrupted:
+            while self.step < end and not self.interrupted and not self.finished:
                 record = self.train_step()
                 self.interrupted = distributed.any_of(request.stop)
                 if self.eval_batches is not None and self._due(self.config.eval_every):
-                    record |= {f"valid_{name}": value for name, value in self.evaluate(self.eval_batches).items()}
+                    scores = self.evaluate(self.eval_batches)
+                    record |= {f"valid_{name}": value for name, value in scores.items()}
+                    self.judge(scores)
                 self.history.append(record)
                 if on_step is not None:
                     on_step(record)
                 bar.update()
                 bar.set_postfix(loss=f"{record['loss']:.3f}", refresh=False)
-                last = self.step == end or self.interrupted or self.step in self.config.snapshots
+                last = self.step == end or self.finished or self.interrupted or self.step in self.config.snapshots
                 if checkpoint_dir is not None and (last or self._due(self.config.checkpoint_every)):
                     self.save(checkpoint_dir)
         return self.history
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.step >= self.config.max_steps
+
+    def judge(self, scores: dict[str, float]) -> None:
+        """Called with the scores of each evaluation in :meth:`fit`; here nothing follows from them."""
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """:func:`companion.training.evaluation.evaluate` with this trainer's model, objective and precision."""

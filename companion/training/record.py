@@ -85,7 +85,7 @@ def summary(trainer: Trainer, run: RunConfig, *, command: str) -> dict[str, Any]
         for r in history
         if "valid_loss" in r
     ]
-    terms = [k for k in history[-1] if k not in _NO_LOSS and not k.startswith("valid_")]
+    terms = [k for k in history[-1] if k not in NO_LOSS and not k.startswith("valid_")]
     last = history[-max(1, len(history) // 50) :]
     return {
         "command": command,
@@ -99,7 +99,7 @@ def summary(trainer: Trainer, run: RunConfig, *, command: str) -> dict[str, Any]
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "corpus": corpus_facts(run),
         "real_share": round(stream.real_share, 5) if isinstance(stream, BatchStream) else None,
-        "train": _curve(history, terms),
+        "train": curve(history, terms),
         "held_out": held_out,
         "final": {
             "train": {k: round(sum(r[k] for r in last) / len(last), 4) for k in terms},
@@ -109,10 +109,12 @@ def summary(trainer: Trainer, run: RunConfig, *, command: str) -> dict[str, Any]
     }
 
 
-_NO_LOSS = ("step", "lr", "grad_norm", "tokens", "seconds")
+#: What a step's record has besides losses.
+NO_LOSS = ("step", "lr", "grad_norm", "tokens", "seconds")
 
 
-def _curve(history: list[Record], terms: list[str]) -> list[dict[str, float]]:
+def curve(history: list[Record], terms: list[str]) -> list[dict[str, float]]:
+    """The training losses of a run, as means over at most :data:`POINTS` equal stretches."""
     width = max(1, -(-len(history) // POINTS))
     points = []
     for start in range(0, len(history), width):

@@ -12,15 +12,16 @@ An unknown section or key is an error.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from companion.config import TrainConfig, TransformerConfig
 from companion.config.base import Config, check_at_least, check_choice
 from companion.errors import require
 
+R = TypeVar("R")
 Task = Literal["mlm", "lm"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -144,13 +145,21 @@ _SECTIONS: dict[str, type[Config]] = {
 
 
 def _section(name: str, values: Any) -> Config:
-    try:
-        require(isinstance(values, dict), f"is {values!r}; it must be a section")
+    def make(values: dict[str, Any]) -> Config:
         if name == "model" and "preset" in values:
             return TransformerConfig.preset(**{"name" if key == "preset" else key: v for key, v in values.items()})
         return _SECTIONS[name].from_dict(values)
+
+    return checked_section(name, values, make)
+
+
+def checked_section(name: str, values: Any, make: Callable[[dict[str, Any]], R]) -> R:
+    """What ``make`` makes of a section's values; an error begins with the section's name."""
+    try:
+        require(isinstance(values, dict), f"is {values!r}; it must be a section")
+        return make(values)
     except TypeError as error:  # a field without a default is missing, or a value has a type that cannot be compared
-        raise ValueError(f"[{name}] {str(error).removeprefix(f'{_SECTIONS[name].__name__}.__init__() ')}") from error
+        raise ValueError(f"[{name}] {str(error).partition('.__init__() ')[2] or error}") from error
     except ValueError as error:
         raise ValueError(f"[{name}] {error}") from error
 
@@ -165,6 +174,11 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ValueError: the file is missing or no TOML, an override has another form, or what it says is wrong.
     """
+    return read_sections(path, overrides, RunConfig.from_dict)
+
+
+def read_sections(path: str | Path, overrides: Sequence[str], make: Callable[[dict[str, Any]], R]) -> R:
+    """What ``make`` makes of the sections in a TOML file; arguments and errors as in :func:`read_run`."""
     path = Path(path)
     require(path.is_file(), f"there is no run file {path}")
     try:
@@ -172,7 +186,7 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     try:
-        return RunConfig.from_dict(apply_overrides(values, overrides))
+        return make(apply_overrides(values, overrides))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

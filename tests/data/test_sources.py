@@ -111,6 +111,22 @@ def test_classes_and_what_is_kept_of_a_long_text(tokenizer, keep, kept):
         assert int(real.sum()) == len(words) + 2
 
 
+def test_of_a_long_text_each_epoch_reads_one_window(tokenizer):
+    stream = classification_stream(texts([20, 3, 8]), [1, 0, 1], tokenizer, max_len=10, keep="windows", batch_size=2)
+    seen = set()
+    for epoch in range(12):
+        batches = list(stream.once(epoch=epoch))
+        assert sorted(row for batch in batches for row in batch.rows.tolist()) == [0, 1, 2]
+        for batch in batches:
+            assert batch.classes.tolist() == [1 - row % 2 for row in batch.rows.tolist()]
+            for row, ids in zip(batch.rows.tolist(), batch.ids.tolist(), strict=True):
+                if row == 0:
+                    assert len(ids) == 10 and ids[-1] == SEP and ids[8] == ids[1] + 7
+                    seen.add(ids[1] - FIRST)
+    assert seen == {0, 6, 12}
+    assert [b.ids.tolist() for b in stream.once(epoch=3)] == [b.ids.tolist() for b in stream.once(epoch=3)]
+
+
 def test_texts_that_cannot_be_classified(tokenizer):
     options = {"tokenizer": tokenizer, "max_len": 8, "batch_size": 2}
     with pytest.raises(ValueError, match="2 texts and 1 labels; give one for each"):
@@ -119,7 +135,9 @@ def test_texts_that_cannot_be_classified(tokenizer):
         classification_stream([], [], **options)
     with pytest.raises(ValueError, match="max_len=2 has no room"):
         classification_stream(texts([1]), [0], **{**options, "max_len": 2})
-    with pytest.raises(ValueError, match=r"keep='middle' is not known; choose one of \['head', 'tail', 'both'\]"):
+    with pytest.raises(
+        ValueError, match=r"keep='middle' is not known; choose one of \['head', 'tail', 'both', 'windows'\]"
+    ):
         classification_stream(texts([1]), [0], keep="middle", **options)
     with pytest.raises(ValueError, match="2 texts have no token, the first is number 1"):
         classification_stream(["w0", "", " "], [0, 1, 1], **options)

@@ -8,6 +8,7 @@ from shape_comments import ShapeComments
 import companion
 from companion import BERT, GPT, TransformerClassifier, TransformerConfig, attention, attention_weights, causal_mask
 from companion.nn.attention import MultiHeadAttention
+from companion.nn.lora import LoRALinear
 from companion.nn.losses import chunked_cross_entropy
 
 PACKAGE = Path(companion.__file__).parent
@@ -24,6 +25,12 @@ def run_attention() -> None:
     MultiHeadAttention(12, 3)(torch.zeros(2, 25, 12))  # enough tokens for one product of q, k and v
 
 
+def run_adapter() -> None:
+    layer = LoRALinear(torch.nn.Linear(6, 7), rank=3)
+    layer(torch.zeros(2, 5, 6))
+    layer.merged()
+
+
 def run_models() -> None:
     padding = torch.ones(B, T, dtype=torch.bool)
     for position in ("sinusoidal", "learned", "rope", "alibi", "none"):
@@ -38,7 +45,7 @@ def run_models() -> None:
 
 
 def test_every_shape_comment_is_true():
-    for folder, runs in (("nn", (run_attention, run_models)), ("models", (run_models,))):
+    for folder, runs in (("nn", (run_attention, run_adapter, run_models)), ("models", (run_models,))):
         with ShapeComments(PACKAGE / folder) as comments:
             for run in runs:
                 run()

@@ -1,0 +1,142 @@
+"""``companion predict``: which class a text has."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from companion.data.texts import json_object, read_utf8, text_field
+from companion.errors import require
+from companion.models.pretrained import pretrained_names
+from companion.models.text_classifier import Prediction, TextClassifier, load_classifier
+from companion.training.checkpoint import checkpoints
+from companion.training.finetune import load_finetuned
+
+DEFAULT = "imdb-classifier"
+STDIN = "-"
+CHUNK = 256
+FAILED = 1
+
+DESCRIPTION = f"""\
+Say which class a text has, and how probable that is. Nothing is downloaded.
+
+Texts stand on the command line, in a file, or on standard input (-). In a .jsonl file each line is an object with the
+text in its field "text"; in any other file, and on standard input, each line is a text. A line without a word is
+said and skipped.
+
+MODEL is the name of a classifier that ships with the package (by default {DEFAULT}), a folder that
+`companion export` wrote, or the folder of a fine-tuning. Of a text that is longer than the model reads, a part is read,
+as it was in the training; --json says how many tokens it has and how many were read.
+"""
+EPILOG = """\
+examples:
+  companion predict "It is not dull but gripping."
+  companion predict --file reviews.jsonl --json > classes.jsonl
+  cat reviews.txt | companion predict - --model runs/imdb-full
+
+with --json each line of the output is an object, like
+  {"line": 1, "label": "pos", "probability": 0.97, "tokens": 7, "read": 7}
+"""
+
+
+class Line(NamedTuple):
+    """A text, and where it stands."""
+
+    number: int
+    text: str
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "predict",
+        help="say which class texts have",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text in quotation marks, or - for standard input")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="a .jsonl file, or a file with a text a line")
+    parser.add_argument("--model", default=DEFAULT, metavar="MODEL", help=f"default: {DEFAULT}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for each text; 1 if there was none with a word."""
+    require(
+        bool(options.texts) != (options.file is not None),
+        'give texts, or --file FILE, or - for standard input, like: companion predict "Not bad at all."',
+    )
+    classifier = _load(options.model)
+    lines = iter(_lines(options))
+    said = 0
+    # Somebody who types wants an answer to each line; files go faster in batches.
+    size = 1 if options.texts == [STDIN] and sys.stdin.isatty() else CHUNK
+    while chunk := list(islice(lines, size)):
+        for line, prediction in _answers(classifier, chunk):
+            print(_shown(line, prediction, as_json=options.json), flush=size == 1)
+            said += 1
+    return 0 if said else FAILED
+
+
+def _load(name: str) -> TextClassifier:
+    if checkpoints(name):
+        return load_finetuned(name)[0]
+    require(
+        name != DEFAULT or name in pretrained_names(),
+        "no classifier ships with this version of the package; make one with companion finetune, and name its folder: "
+        "--model FOLDER",
+    )
+    return load_classifier(name)
+
+
+def _lines(options: argparse.Namespace) -> Iterable[Line]:
+    if options.file is not None and str(options.file) != STDIN:
+        return _file_lines(options.file)
+    if options.file is not None or options.texts == [STDIN]:
+        return _stdin_lines()
+    return (Line(i, text) for i, text in enumerate(options.texts, start=1))
+
+
+def _file_lines(path: Path) -> Iterator[Line]:
+    require(path.is_file(), f"there is no file {path}")
+    content = read_utf8(path).removesuffix("\n")
+    for number, line in enumerate(content.split("\n"), start=1):
+        if path.suffix.lower() == ".jsonl" and line.strip():
+            place = f"{path}, line {number}"
+            row = json_object(place, line)
+            require("text" in row, f"{place}: there is no field 'text', only {list(row)}")
+            line = text_field(place, row) or ""
+        yield Line(number, line)
+
+
+def _stdin_lines() -> Iterator[Line]:
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield Line(number, line.decode("utf-8-sig").rstrip("\r\n"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"standard input, line {number} is no UTF-8 ({error.reason})") from error
+
+
+def _answers(classifier: TextClassifier, chunk: list[Line]) -> Iterator[tuple[Line, Prediction]]:
+    readable = classifier.readable([line.text for line in chunk])
+    for line, good in zip(chunk, readable, strict=True):
+        if not good:
+            print(f"companion: line {line.number} has no word; skipped", file=sys.stderr)
+    lines = [line for line, good in zip(chunk, readable, strict=True) if good]
+    if lines:
+        yield from zip(lines, classifier.predict([line.text for line in lines]), strict=True)
+
+
+def _shown(line: Line, prediction: Prediction, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"line": line.number, **prediction.to_dict()})
+    start = " ".join(line.text.split())
+    start = start if len(start) <= 60 else f"{start[:57]}..."
+    encoding = sys.stdout.encoding or "utf-8"
+    start = start.encode(encoding, "replace").decode(encoding)  # a console may not have all characters
+    return f"{prediction.label:<8}{prediction.probability:7.1%}  {start}"

@@ -1,0 +1,117 @@
+r"""Texts that are longer than a model reads: which part of them is kept, or how they are cut into windows.
+
+Letters in the shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from companion.config import check_choice
+from companion.data.stream import Batch
+from companion.data.tokenizer import encode_texts, special_ids
+from companion.errors import require
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Keep = Literal["head", "tail", "both", "windows"]
+"""What is read of a text with more tokens than there is room for.
+
+Its ``"head"``, its ``"tail"``, or ``"both"``: a quarter from its head and the rest from its tail (Sun et al. 2019 found
+the opinion at both ends). Or all of it, in ``"windows"``.
+"""
+# How much of the room the beginning of a text gets.
+_HEAD = {"head": 1.0, "tail": 0.0, "both": 0.25}
+
+
+def passages(ids: Sequence[int], room: int, keep: Keep) -> list[list[int]]:
+    """What is read of a text's ``ids``: one passage of at most ``room`` tokens, or of a long text several windows.
+
+    Windows are as few as cover the text, all ``room`` long and evenly spread, so that neighbors overlap.
+
+    >>> passages([1, 2, 3, 4, 5, 6, 7, 8, 9], 4, "both")
+    [[1, 7, 8, 9]]
+    >>> passages([1, 2, 3, 4, 5, 6, 7, 8, 9], 4, "windows")
+    [[1, 2, 3, 4], [3, 4, 5, 6], [6, 7, 8, 9]]
+    """
+    check_choice("keep", keep, Keep)
+    ids = list(ids)
+    if len(ids) <= room:
+        return [ids]
+    if keep == "windows":
+        n = -(-len(ids) // room)
+        starts = [i * (len(ids) - room) // (n - 1) for i in range(n)]
+        return [ids[start : start + room] for start in starts]
+    head = int(_HEAD[keep] * room)
+    return [ids[:head] + ids[len(ids) - (room - head) :]]
+
+
+class Passages:
+    """The passages of many texts, each between ``[CLS]`` and ``[SEP]``, in one row of ids.
+
+    Args:
+        texts: the texts.
+        tokenizer: what cuts them into pieces.
+        max_len: tokens of a passage at most, the special ones included.
+        keep: what is read of a longer text.
+
+    Raises:
+        ValueError: no text, no room, an unknown ``keep``, or texts without a token.
+
+    Attributes:
+        text: the number of the text that each passage is from.
+        lengths: how many tokens each passage has, the special ones included.
+        tokens: how many tokens each *text* has, the special ones included.
+    """
+
+    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, *, max_len: int, keep: Keep) -> None:
+        require(max_len >= 3, f"max_len={max_len} has no room for [CLS], a token and [SEP]; take at least 3")
+        check_choice("keep", keep, Keep)
+        special = special_ids(tokenizer)
+        self.pad_id = special.pad
+        encoded = encode_texts(texts, tokenizer)
+        require(len(encoded) > 0, "there is no text; give at least one")
+        empty = [i for i, ids in enumerate(encoded) if not ids]
+        require(not empty, lambda: f"{len(empty)} texts have no token, the first is number {empty[0]}; leave them out")
+        parts = [(i, part) for i, ids in enumerate(encoded) for part in passages(ids, max_len - 2, keep)]
+        self.tokens = torch.tensor([len(ids) + 2 for ids in encoded])
+        self.text = torch.tensor([i for i, _ in parts])
+        self.lengths = torch.tensor([len(part) + 2 for _, part in parts])
+        self._starts = self.lengths.cumsum(0) - self.lengths
+        row = [i for _, part in parts for i in (special.cls, *part, special.sep)]
+        self._ids = torch.tensor(row, dtype=torch.int32)
+
+    def ids(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """These passages (B, T), padded to the longest, and their padding (B, T), None if there is none."""
+        lengths = self.lengths[rows]
+        t = torch.arange(int(lengths.max()))
+        padding = real_tokens(lengths, len(t))
+        ids = self._ids[(self._starts[rows, None] + t).clamp_(max=len(self._ids) - 1)].long()
+        if padding is not None:
+            ids.masked_fill_(~padding, self.pad_id)
+        return ids, padding
+
+    def batches(self, tokens_per_batch: int) -> list[Batch]:
+        """All passages once, sorted by length, the longest first; ``rows`` are the numbers of their texts.
+
+        A batch has as many as stay within that many tokens, padding included, and at least one.
+        """
+        order = self.lengths.argsort(descending=True, stable=True)
+        lengths = self.lengths[order].tolist()
+        batches, i = [], 0
+        while i < len(order):
+            rows = order[i : i + max(1, tokens_per_batch // lengths[i])]
+            ids, padding = self.ids(rows)
+            batches.append(Batch(ids, padding=padding, rows=self.text[rows]))
+            i += len(rows)
+        return batches
+
+
+def real_tokens(lengths: Tensor, T: int) -> Tensor | None:
+    """(B, T) bool, True = real token; None if all are."""
+    return None if int(lengths.min()) == T else torch.arange(T) < lengths[:, None]

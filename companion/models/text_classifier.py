@@ -1,0 +1,243 @@
+"""A classifier with all that it needs to read a text: tokenizer, names of the classes, what it does with long texts.
+
+Letters in the shapes: B batch, N texts, C classes, K columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from companion.config import check_choice, check_number
+from companion.data.long_texts import Keep, Passages
+from companion.data.stream import Batch
+from companion.data.tokenizer import BOOK, encode_texts, load_tokenizer, save_tokenizer
+from companion.errors import require
+from companion.models.classifier import TransformerClassifier
+from companion.models.pretrained import (
+    CLASSIFIER,
+    TOKENIZER,
+    find_pretrained,
+    load_pretrained,
+    pretrained_settings,
+    save_pretrained,
+)
+from companion.runtime import Precision, precision
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TOKENS_PER_BATCH = 8192
+"""Tokens that pass through the model at a time, padding included."""
+
+
+def mean_by_text(
+    function: Callable[[Batch], Tensor],
+    batches: Iterable[Batch],
+    n_texts: int,
+    *,
+    kind: Precision = "fp32",
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """What a function makes of each text: (N, K), averaged over the passages that were read of it; on the CPU.
+
+    Of a text in one passage it is the function's value there. Averaging logits over windows weighs each window by how
+    sure it is; averaging probabilities would not.
+
+    Args:
+        function: from a batch to (B, K), such as logits or features.
+        batches: their ``rows`` are numbers of texts, see :meth:`companion.data.long_texts.Passages.batches`.
+        n_texts: N.
+        kind: ``"bf16"`` lets matrix products run in bfloat16.
+        device: where the function computes.
+    """
+    device = torch.device(device)
+    total, count = torch.zeros(0), torch.zeros(n_texts)
+    with torch.no_grad():
+        for batch in batches:
+            assert batch.rows is not None
+            with precision(kind, device=device):
+                values = function(batch.to(device)).float().cpu()
+            if not len(total):
+                total = values.new_zeros(n_texts, values.size(1))
+            total.index_add_(0, batch.rows, values)
+            count.index_add_(0, batch.rows, torch.ones(len(batch.rows)))
+    require(bool((count > 0).all()), lambda: f"{int((count == 0).sum())} of {n_texts} texts are in no batch")
+    return total / count[:, None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says about a text.
+
+    Attributes:
+        label: the name of the most probable class.
+        probability: of that class.
+        tokens: how many the text has.
+        read: how many of them the model has read, those at the overlaps of windows counted once.
+    """
+
+    label: str
+    probability: float
+    tokens: int
+    read: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class TextClassifier:
+    """From texts to classes.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        tokenizer: the one that it was trained with.
+        labels: the names of its classes.
+        max_len: tokens that it reads at a time, the special ones included.
+        keep: what is read of a longer text.
+        temperature: logits are divided by it (Guo et al. 2017); see :mod:`companion.training.calibration`.
+        tokenizer_name: ``"book"``, or what else it was loaded from.
+        about: how it came about.
+
+    >>> from companion import TransformerConfig
+    >>> network = TransformerClassifier(TransformerConfig(vocab_size=8192, d_model=8), 2)
+    >>> classifier = TextClassifier(network.eval(), load_tokenizer(), ("neg", "pos"))
+    >>> classifier.probabilities(["A good film.", "Not bad"]).shape
+    torch.Size([2, 2])
+    """
+
+    model: TransformerClassifier
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    max_len: int = 0
+    keep: Keep = "both"
+    temperature: float = 1.0
+    tokenizer_name: str = BOOK
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.labels = tuple(self.labels)
+        self.max_len = self.max_len or self.model.config.max_len
+        check_choice("keep", self.keep, Keep)
+        check_number("temperature", self.temperature, positive=True)
+        size, n = self.tokenizer.get_vocab_size(), self.model.n_classes
+        require(
+            size == self.model.config.vocab_size,
+            f"the tokenizer has {size} pieces, but the model has vocab_size={self.model.config.vocab_size}; "
+            "take the tokenizer that it was trained with",
+        )
+        require(len(self.labels) == n, f"{len(self.labels)} names for {n} classes: {list(self.labels)}")
+        require(
+            self.max_len <= self.model.config.max_len,
+            f"max_len={self.max_len}, but the model reads at most {self.model.config.max_len} tokens",
+        )
+
+    def logits(
+        self, texts: Sequence[str], *, kind: Precision = "fp32", tokens_per_batch: int = TOKENS_PER_BATCH
+    ) -> Tensor:
+        """Logits (N, C), averaged over windows where there are several, not yet divided by the temperature.
+
+        Raises:
+            ValueError: there is no text, or one without a token.
+        """
+        cut = Passages(texts, self.tokenizer, max_len=self.max_len, keep=self.keep)
+        device = next(self.model.parameters()).device
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            return mean_by_text(
+                lambda batch: self.model(batch.ids, padding=batch.padding),
+                cut.batches(tokens_per_batch),
+                len(texts),
+                kind=kind,
+                device=device,
+            )
+        finally:
+            self.model.train(was_training)
+
+    def probabilities(self, texts: Sequence[str]) -> Tensor:
+        """How probable each class is, (N, C)."""
+        return (self.logits(texts) / self.temperature).softmax(dim=-1)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """The most probable class of each text.
+
+        Raises:
+            ValueError: there is no text, or one without a token; :meth:`readable` tells them beforehand.
+        """
+        probabilities, which = self.probabilities(texts).max(dim=-1)
+        sizes = [len(ids) for ids in encode_texts(texts, self.tokenizer)]
+        room = self.max_len - 2
+        return [
+            Prediction(self.labels[c], p, n, n if self.keep == "windows" else min(n, room))
+            for c, p, n in zip(which.tolist(), probabilities.tolist(), sizes, strict=True)
+        ]
+
+    def readable(self, texts: Sequence[str]) -> list[bool]:
+        """Which of the texts have a token at all."""
+        return [bool(ids) for ids in encode_texts(texts, self.tokenizer)]
+
+    def settings(self) -> dict[str, Any]:
+        """What :func:`load_classifier` needs to know besides the model's shape."""
+        return {
+            "labels": list(self.labels),
+            "pooling": self.model.pooling,
+            "max_len": self.max_len,
+            "keep": self.keep,
+            "temperature": self.temperature,
+            "tokenizer": BOOK if self.tokenizer_name == BOOK else TOKENIZER,
+        }
+
+    def save(self, folder: str | Path, *, card: str) -> Path:
+        """Write it for :func:`load_classifier`, weights in float16; a tokenizer that is not the book's goes along."""
+        path = save_pretrained(folder, self.model, card=card, about=self.about, classifier=self.settings())
+        if self.tokenizer_name != BOOK:
+            save_tokenizer(self.tokenizer, path / TOKENIZER)
+        return path
+
+
+def load_classifier(name_or_folder: str | Path) -> TextClassifier:
+    """A classifier that ships with the package, or one in a folder that ``companion export`` wrote.
+
+    Raises:
+        ValueError: there is no such model, it is no classifier, or its files are damaged or do not fit together.
+    """
+    settings = pretrained_settings(name_or_folder)
+    require(
+        settings["kind"] == CLASSIFIER,
+        f"{name_or_folder} is a {settings['kind']}, which tells no classes; fine-tune it: companion finetune",
+    )
+    model = load_pretrained(name_or_folder)
+    assert isinstance(model, TransformerClassifier)
+    how: Mapping[str, Any] = settings[CLASSIFIER]
+    try:
+        return TextClassifier(
+            model,
+            _tokenizer(name_or_folder, how["tokenizer"]),
+            how["labels"],
+            max_len=how["max_len"],
+            keep=how["keep"],
+            temperature=how["temperature"],
+            tokenizer_name=how["tokenizer"],
+            about=settings["about"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the settings of {name_or_folder} are damaged ({error!r}); export it again") from error
+
+
+def _tokenizer(name_or_folder: str | Path, name: str) -> Tokenizer:
+    if name == BOOK:
+        return load_tokenizer()
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(find_pretrained(name_or_folder).joinpath(name).read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(f"{name} of {name_or_folder} is missing or damaged ({error}); export it again") from error

@@ -1,0 +1,125 @@
+"""Labelled texts from files: what is read, how it is divided, and what is said about bad ones."""
+
+import json
+
+import pytest
+
+from companion.data.labelled import LabelledTexts, read_labelled, split_validation
+
+ROWS = [("Good, really.", "pos"), ("Bad.", "neg"), ('A "fine"\nfilm', "pos"), (" ", "neg"), ("Dull.", "neg")]
+
+
+def write_csv(path, rows=ROWS, head="text,label"):
+    lines = [head, *('"' + text.replace('"', '""') + f'",{label}' for text, label in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def write_jsonl(path, rows=ROWS, text="text", label="label"):
+    path.write_text("".join(json.dumps({text: t, label: v}) + "\n" for t, v in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_the_same_texts_from_csv_jsonl_and_folders(tmp_path):
+    for name in ("neg", "pos", "other"):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+    for i, (text, label) in enumerate(ROWS):
+        (tmp_path / "folder" / label / f"{i}.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "folder" / "other" / "x.txt").write_text("not read", encoding="utf-8")
+    found = [
+        read_labelled(write_csv(tmp_path / "a.csv")),
+        read_labelled(write_jsonl(tmp_path / "a.jsonl")),
+        read_labelled(str(tmp_path / "folder")),
+    ]
+    pairs = [sorted(zip(data.texts, data.labels, strict=True)) for data in found]
+    assert pairs[0] == pairs[1] == pairs[2] == [('A "fine"\nfilm', 1), ("Bad.", 0), ("Dull.", 0), ("Good, really.", 1)]
+    assert all(data.skipped == {"texts without a word": 1} for data in found)
+    assert found[0].counts == {"neg": 2, "pos": 2} and found[0].rows == [0, 1, 2, 4]
+
+
+def test_other_columns_and_classes(tmp_path):
+    source = write_jsonl(tmp_path / "a.jsonl", [("one", 1), ("two", 0), ("three", 2)], text="body", label="stars")
+    data = read_labelled(source, ["0", "1", "2"], text="body", label="stars")
+    assert data.labels == [1, 0, 2] and data.names == ("0", "1", "2")
+
+
+def test_what_is_wrong_with_a_file_is_said(tmp_path):
+    bad = {
+        "no column": (
+            "a.csv",
+            "review,label\nGood.,pos\n",
+            r"no column 'text', only \['review', 'label'\]; .*data\.text",
+        ),
+        "no label": ("b.jsonl", '{"text": "Good."}\n', r"b.jsonl, line 1: there is no column 'label', only \['text'\]"),
+        "not a class": (
+            "c.csv",
+            "text,label\nGood.,pos\nSo so.,mixed\n",
+            r"line 3: the label 'mixed' is not in the class",
+        ),
+        "no value": ("d.jsonl", '{"text": "Good.", "label": null}', r"line 1: the label None is not in the class list"),
+        "one class": ("e.csv", "text,label\nGood.,pos\nFine.,pos\n", r"one class only, \['pos'\], and 2 of them"),
+        "no text": ("f.csv", "text,label\n ,pos\n", r"has no text; left out {'texts without a word': 1}"),
+        "no json": ("g.jsonl", "{", r"g.jsonl, line 1: no JSON"),
+        "number": ("h.jsonl", '{"text": 5, "label": "pos"}', r"line 1: text is a int; a string is expected"),
+        "empty": ("i.csv", "", r"i.csv is empty; the first line must name the columns"),
+        "comma": ("j.csv", "text,label\nGood, or not,pos\n", r"line 2: more fields than columns"),
+        "quotes": ("k.csv", 'text,label\n"Good,pos\n', r"k.csv, line 1: no CSV"),
+        "kind": ("l.tsv", "", r"is neither .csv nor .jsonl"),
+        "bytes": ("m.csv", "text,label\nGo\udcffod,pos\n", r"line 2: byte 0xff is no UTF-8"),
+    }
+    for name, content, words in bad.values():
+        (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ValueError, match=words):
+            read_labelled(str(tmp_path / name))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"there is no data '.*gone'; give imdb, mini, a folder or a file"):
+        read_labelled(str(tmp_path / "gone"))
+    with pytest.raises(ValueError, match=r"holds no .csv and no .jsonl file, and no folder \['neg', 'pos'\]"):
+        read_labelled(str(tmp_path / "empty"))
+    for labels in (["pos"], ["a", "a"], "neg", ["a", ""], [0, 1]):
+        with pytest.raises(ValueError, match="must be a list of two or more different names"):
+            read_labelled("mini", labels)
+    with pytest.raises(ValueError, match=r"the classes of mini are \['neg', 'pos'\], not \['pos', 'neg'\]"):
+        read_labelled("mini", ["pos", "neg"])
+
+
+def uneven(n=40, share=4):
+    return LabelledTexts(
+        [f"t{i}" for i in range(n)], [int(i % share == 0) for i in range(n)], ("a", "b"), list(range(n))
+    )
+
+
+def test_a_sample_keeps_the_proportions_and_is_the_beginning_of_a_larger_one(tmp_path):
+    data = uneven()
+    source = write_csv(tmp_path / "a.csv", [(t, data.names[i]) for t, i in zip(data.texts, data.labels, strict=True)])
+    small, large, other = (
+        read_labelled(source, ["a", "b"], limit=n, seed=seed) for n, seed in ((8, 1), (20, 1), (8, 2))
+    )
+    assert small.counts == {"a": 6, "b": 2} and large.counts == {"a": 15, "b": 5}
+    assert large.texts[:8] == small.texts != other.texts
+    assert read_labelled(source, ["a", "b"], limit=2).counts == {"a": 1, "b": 1}
+    for limit in (1, 41):
+        with pytest.raises(ValueError, match=f"limit={limit}, but .* has 40 texts of 2 classes"):
+            read_labelled(source, ["a", "b"], limit=limit)
+
+
+def test_the_validation_split_is_stratified_seeded_and_shares_no_text():
+    data = uneven()
+    train, validation = split_validation(data, 0.2, seed=3)
+    assert validation.counts == {"a": 6, "b": 2} and train.counts == {"a": 24, "b": 8}
+    assert sorted(train.rows + validation.rows) == list(range(40))
+    assert split_validation(data, 0.2, seed=3)[1].rows == validation.rows != split_validation(data, 0.2)[1].rows
+    twice = LabelledTexts(data.texts * 2, data.labels * 2, data.names, list(range(80)))
+    train, validation = split_validation(twice, 0.2, seed=3)
+    assert not set(train.texts) & set(validation.texts) and len(validation) == 16
+    with pytest.raises(ValueError, match=r"nothing of \['b'\] would be left to train on"):
+        split_validation(LabelledTexts(["x", "y", "z"], [0, 0, 1], ("a", "b"), [0, 1, 2]), 0.3)
+    with pytest.raises(ValueError, match=r"a share of 1\.0 to validate on"):
+        split_validation(data, 1.0)
+
+
+def test_mini_reviews_have_the_classes_of_imdb():
+    train, test = (read_labelled("mini", limit=20, seed=1, part=part) for part in ("train", "test"))
+    assert train.names == ("neg", "pos") and len(train) == len(test) == 20
+    assert not set(train.texts) & set(test.texts)
+    assert len(read_labelled("mini")) == 2000

@@ -1,0 +1,72 @@
+"""The run file of a fine-tuning: a round trip, what follows from the epochs, and the recipes of the book."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from companion.training.finetune_config import FineTuneRun, read_finetune
+
+RECIPES = sorted((Path(__file__).parents[2] / "book" / "recipes").glob("imdb-*.toml"))
+LEAST = {"model": {"pretrained": "bert-book-imdb"}, "data": {"source": "imdb"}}
+
+
+def run_of(**sections) -> FineTuneRun:
+    return FineTuneRun.from_dict({**LEAST, **sections})
+
+
+def test_what_is_left_out_has_a_default_and_everything_makes_the_round_trip():
+    run = run_of(
+        model={"pretrained": "bert-book-imdb", "dropout": 0.3, "pooling": "first"},
+        data={"source": "mine.csv", "labels": ["a", "b", "c"], "eval_keep": "windows"},
+        train={"peak_lr": 0.01, "betas": [0.9, 0.98]},
+        lora={"targets": ["up_proj"]},
+    )
+    assert run.data.reading == "windows" and run_of().data.reading == "both"
+    assert run.model.shape == {"dropout": 0.3}
+    assert FineTuneRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+
+
+def test_steps_follow_from_the_epochs():
+    run = run_of(finetune={"epochs": 2.5, "warmup": 0.2, "evaluations": 4}, train={"grad_accum_steps": 2, "seed": 7})
+    c = run.train_config(80)  # 40 updates an epoch
+    assert (c.max_steps, c.warmup_steps, c.eval_every, c.checkpoint_every, c.seed) == (100, 20, 10, 10, 7)
+    assert run_of(train={"checkpoint_every": 3}).train_config(80).checkpoint_every == 3
+    assert run_of().train_config(1).eval_every == 1
+    given = run_of(finetune={"epochs": 0}, train={"max_steps": 9, "warmup_steps": 2}).train_config(80)
+    assert (given.max_steps, given.warmup_steps, given.eval_every) == (9, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"model": {}}, r"\[model\] name a pretrained model, or give a preset or the shape"),
+        ({"model": {"preset": "bert-book"}}, "method='full' starts from a pretrained model"),
+        ({"data": {}}, r"\[data\] missing 1 required keyword-only argument: 'source'"),
+        ({"data": {"source": "imdb", "labels": "neg"}}, r"\[data\] labels='neg' must be a list"),
+        ({"finetune": {"layer_decay": 1.5}}, r"\[finetune\] layer_decay=1.5 must be in \[0, 1\]"),
+        ({"finetune": {"layer_decay": 0.0}}, "layer_decay=0.0 must be a finite number greater than 0"),
+        ({"finetune": {"validation": 0.9}}, r"validation=0.9 must be in \[0, 0.5\]"),
+        ({"finetune": {"average": 1.0}}, r"average=1.0 must be in \[0, 1\)"),
+        ({"finetune": {"epochs": "many"}}, "epochs='many' must be a finite number"),
+        ({"lora": {"rank": 0}}, r"\[lora\] rank=0 must be a whole number of at least 1"),
+        ({"train": {"grad_accum_steps": 0}}, r"\[train\] grad_accum_steps=0 must be"),
+        ({"train": []}, r"\[train\] is \[\]; it must be a section"),
+        ({"machine": {"device": "tpu"}}, r"\[machine\] device='tpu' is not known"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_section(sections, words):
+    with pytest.raises(ValueError, match=words):
+        run_of(**sections)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_recipes_of_the_book_can_be_read(path):
+    run = read_finetune(path, ["data.limit=100"])
+    assert run.data.limit == 100 and run.data.source == "imdb"
+    assert run.train_config(704).max_steps > 0
+
+
+def test_there_is_a_recipe_for_each_method():
+    methods = {path.stem: read_finetune(path).finetune.method for path in RECIPES}
+    assert methods.items() >= {f"imdb-{method}": method for method in ("full", "probe", "lora", "scratch")}.items()
