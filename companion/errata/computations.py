@@ -223,6 +223,18 @@ def _f8() -> dict[str, Any]:
     }
 
 
+def _h8() -> dict[str, Any]:
+    """The chapter's neuron, (σ(w x + b) - t)² with x, w, b, t = 2, -1, 1, 1: gradient, then two kinds of step."""
+    found: dict[str, Any] = {"weight_before": -1.0}
+    for name, kind in (("descent", torch.optim.SGD), ("adam", torch.optim.Adam)):
+        w = torch.tensor(found["weight_before"], dtype=torch.float64, requires_grad=True)
+        ((torch.sigmoid(2 * w + 1) - 1) ** 2).backward()
+        found |= {"gradient": w.grad, "weight_after_back_propagation": w.item()}
+        kind([w], lr=0.5).step()
+        found[f"weight_after_{name}"] = w.item()
+    return found
+
+
 def _c4() -> dict[str, Any]:
     table, x = sinusoidal_table(50, 4)[:, None], torch.zeros(3, 5, 4)  # (positions, 1, width); (texts, words, width)
     wrong, right = x + table[: x.size(0)], x + table[: x.size(1)].transpose(0, 1)
@@ -282,6 +294,7 @@ COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "F5": _f5,
         "F6": _f6,
         "F8": _f8,
+        "H8": _h8,
         "C4": _c4,
         "C5": _c5,
         "C6": _c6,

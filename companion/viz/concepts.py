@@ -90,12 +90,14 @@ def computation(
     if ax is None:
         width, height = (max(p[axis] for p in places) for axis in (0, 1))
         _, ax = plt.subplots(figsize=(1.5 + 1.45 * width, 1.2 + 0.95 * height), layout="constrained")
-    for text, place in zip(labels, places, strict=True):
-        given = not any(places[child] == place for _, child in edges)
-        look = {"boxstyle": "square,pad=0.35" if given else "round,pad=0.35", "facecolor": "white"}
-        ax.text(*place, text, ha="center", va="center", fontsize="small", bbox=look, zorder=2)
+    computed = {child for _, child in edges}
+    boxes = []
+    for i, (text, place) in enumerate(zip(labels, places, strict=True)):
+        look = {"boxstyle": "round,pad=0.35" if i in computed else "square,pad=0.35", "facecolor": "white"}
+        label = ax.text(*place, text, ha="center", va="center", fontsize="small", bbox=look, zorder=2)
+        boxes.append(label.get_bbox_patch())
     for parent, child in edges:
-        arrow = {"arrowstyle": "-|>", "color": "gray", "shrinkA": 24, "shrinkB": 24}
+        arrow = {"arrowstyle": "-|>", "color": "black", "patchA": boxes[parent], "patchB": boxes[child]}
         ax.annotate("", places[child], places[parent], arrowprops=arrow, zorder=1)
     ax.set(title=title)
     ax.set_xlim(-0.6, max(p[0] for p in places) + 0.6)
@@ -172,11 +174,11 @@ def nested(names: Sequence[str], contents: Sequence[str], *, title: str, ax: Axe
     """
     require(len(names) == len(contents) >= 1, f"{len(names)} sets and {len(contents)} contents; give one for each")
     if ax is None:
-        _, ax = plt.subplots(figsize=(6.4, 1.0 + 0.95 * len(names)), layout="constrained")
+        _, ax = plt.subplots(figsize=(6.4, 0.6 + 0.75 * len(names)), layout="constrained")
     shades = plt.get_cmap("Blues")
     for depth, (name, content) in enumerate(zip(names, contents, strict=True)):
         left, top = 0.25 * depth, float(len(names) - depth)
-        low = 0.12 * depth
+        low = -0.12 * (len(names) - 1 - depth)
         box = FancyBboxPatch(
             (left, low),
             10.0 - 2 * left,
@@ -186,8 +188,8 @@ def nested(names: Sequence[str], contents: Sequence[str], *, title: str, ax: Axe
             edgecolor="black",
         )
         ax.add_patch(box)
-        ax.text(left + 0.25, top - 0.28, name, ha="left", va="center", fontweight="bold", color="black")
-        ax.text(left + 0.25, top - 0.62, content, ha="left", va="center", fontsize="small", color="black")
-    ax.set(title=title, xlim=(-0.1, 10.1), ylim=(-0.1, len(names) + 0.1))
+        ax.text(left + 0.25, top - 0.3, name, ha="left", va="center", fontweight="bold", color="black")
+        ax.text(left + 0.25, top - 0.68, content, ha="left", va="center", fontsize="small", color="black")
+    ax.set(title=title, xlim=(-0.1, 10.1), ylim=(-0.12 * len(names), len(names) + 0.1))
     ax.set_axis_off()
     return ax
