@@ -1,7 +1,7 @@
 """W2, the gradient lab: back-propagation through one neuron, and four optimizers on a bowl, checked by the kernel."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -113,7 +113,8 @@ class GradientLab(Widget):
         self._compare()
 
     def _check(self) -> None:
-        ranges = dict.fromkeys("xwbt", (-10, 10)) | {"start_x": (-5, 5), "start_y": (-5, 5)}
+        ranges: dict[str, tuple[float, float]] = dict.fromkeys("xwbt", (-10, 10))
+        ranges |= {"start_x": (-5, 5), "start_y": (-5, 5)}
         ranges |= {"stage": (0, LAST_STAGE), "curvature": (1, 100), "rate": (1e-3, 1), "steps": (0, 200)}
         for key, (low, high) in ranges.items():
             value = getattr(self, key)
@@ -220,7 +221,7 @@ class GradientLab(Widget):
 def _loss_with(values: dict[str, float], key: str, value: float) -> float:
     """L when one node has another value."""
     v = values | {key: value}
-    follow = {
+    follow: dict[str, Callable[[], float]] = {
         "p": lambda: v["w"] * v["x"],
         "z": lambda: v["p"] + v["b"],
         "y": lambda: 1 / (1 + math.exp(-v["z"])),

@@ -26,6 +26,22 @@ def test_sizes():
     assert gzipped(source.bundle()) <= 40 * KB
 
 
+def test_a_module_declares_no_name_twice():
+    for name in source.widget_names():
+        scripts = [
+            (source.HERE / f"{part}.js").read_text(encoding="utf-8") for part in [*source.shared_by([name]), name]
+        ]
+        declared = re.findall(r"^(?:const|let|class) (\w+)", "\n".join(scripts), re.MULTILINE)
+        assert len(declared) == len(set(declared)), name
+
+
+def test_a_module_holds_what_it_uses_and_no_more():
+    scripts = {part: (source.HERE / f"{part}.js").read_text(encoding="utf-8") for part in source.SHARED}
+    assert "matmul" in scripts["core"] and "const matmul " in source.module("attention_bench")
+    text = source.module("path_length")
+    assert "matmul" not in text and "const slider " in text and "const chartSvg " in text
+
+
 def test_the_bundle_is_the_same_every_time_and_holds_every_widget():
     text = source.bundle()
     assert text == source.bundle()
