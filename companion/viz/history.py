@@ -44,7 +44,7 @@ def timeline(
     start, end = years[0] - 2, years[-1] + 2
     figure, ax = plt.subplots(figsize=(6.4, 1.0 + 0.235 * len(years)), layout="constrained")
     for low, high, name in bands:
-        ax.axhspan(low, high, color="0.85", zorder=0)
+        ax.axhspan(low, high, 0, 0.27, color="0.85", zorder=0)  # not under the labels, which stand elsewhere
         ax.text(-0.42, (low + high) / 2, name, fontsize="x-small", ha="center", va="center", rotation=90)
     ax.plot([0, 0], [start, end], color="0.4", linewidth=1.0, zorder=1)
     for place, kind in enumerate(kinds):
@@ -73,6 +73,8 @@ def landmark_chart(
 ) -> Axes:
     """Draw named points over the years on a logarithmic scale; ``filled`` ones as disks, the others as rings.
 
+    The names of the last ten years stand in a column at the side, joined to their points, so that none hides another.
+
     Raises:
         ValueError: the lists do not fit, or a value is not positive.
 
@@ -87,14 +89,33 @@ def landmark_chart(
     require(all(value > 0 for value in values), "a logarithmic scale needs positive values")
     if ax is None:
         _, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    column = max(years) + 2.5
+    recent = [i for i, year in enumerate(years) if year > max(years) - 10]
+    decades = np.log10(np.asarray(values, dtype=np.float64))
+    gap = (decades.max() - decades.min()) / 20
+    heights = dict(zip(recent, _apart(decades[recent], gap), strict=True))
     for i, (year, value, name, full) in enumerate(zip(years, values, names, filled, strict=True)):
-        ax.plot(year, value, "o", color="C0", markerfacecolor="C0" if full else "white", markersize=5)
-        left = i % 2 == 1  # names on both sides in turn leave each other room
-        place = {"xytext": (-6 if left else 6, -3), "textcoords": "offset points", "ha": "right" if left else "left"}
-        ax.annotate(name, (year, value), fontsize="x-small", **place)
-    ax.set(title=title, ylabel=y_label, xlim=(min(years) - 3, max(years) + 8), yscale="log")
+        ax.plot(year, value, "o", color="C0", markerfacecolor="C0" if full else "white", markersize=5, zorder=3)
+        if i in heights:
+            ax.plot([year, column], [value, 10 ** heights[i]], color="0.7", linewidth=0.6, zorder=1, label="_")
+            ax.text(column + 0.3, 10 ** heights[i], name, fontsize="small", va="center")
+        else:
+            ax.text(year + 0.7, value, name, fontsize="small", va="center")
+    ax.set(title=title, ylabel=y_label, xlim=(min(years) - 2, column + 10), yscale="log")
     ax.grid(axis="y", color="0.9", linewidth=0.6)
     return ax
+
+
+def _apart(heights: NDArray[np.float64], gap: float) -> list[float]:
+    """The heights, moved so that no two are nearer than ``gap``; their order and their mean stay."""
+    order = np.argsort(heights, kind="stable")
+    moved = np.asarray(heights, dtype=np.float64)[order]
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + gap)
+    moved -= moved.mean() - heights.mean() if len(moved) else 0.0
+    back = np.empty_like(moved)
+    back[order] = moved
+    return [float(height) for height in back]
 
 
 def decision_plane(

@@ -44,12 +44,24 @@ def test_what_cannot_be_drawn_is_refused(arguments, message):
 def test_landmarks_on_a_logarithmic_scale():
     ax = landmark_chart([1989, 2012], [1e4, 6e7], ["a", "b"], filled=[True, False], title="t", y_label="y")
     assert ax.get_yscale() == "log" and [text.get_text() for text in ax.texts] == ["a", "b"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines] == [(1989, 1e4), (2012, 6e7)]
-    assert ax.lines[0].get_markerfacecolor() != ax.lines[1].get_markerfacecolor()
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [(1989, 1e4), (2012, 6e7)]
+    assert marks[0].get_markerfacecolor() != marks[1].get_markerfacecolor()
     with pytest.raises(ValueError, match="positive"):
         landmark_chart([1], [0], ["a"], title="t", y_label="y")
     with pytest.raises(ValueError, match="2 names"):
         landmark_chart([1], [1], ["a", "b"], title="t", y_label="y")
+
+
+def test_names_of_the_same_years_keep_apart():
+    values = [1e9, 1.1e9, 1.2e9, 1e3]
+    ax = landmark_chart([2022, 2023, 2024, 1990], values, list("abcd"), title="t", y_label="y")
+    heights = {text.get_text(): np.log10(text.get_position()[1]) for text in ax.texts}
+    step = (np.log10(1.2e9) - 3) / 20
+    assert np.diff([heights[name] for name in "abc"]) == pytest.approx([step, step])
+    assert heights["d"] == 3 and np.mean([heights[name] for name in "abc"]) == pytest.approx(
+        np.log10(values[:3]).mean()
+    )
 
 
 def test_a_plane_is_shaded_where_the_output_is_positive():
