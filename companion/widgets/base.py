@@ -7,7 +7,7 @@ state: the static page's host turns it into the same figure, and where no script
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import anywidget
@@ -122,12 +122,18 @@ def number(value: float) -> str:
     return "0.0000" if text == "-0.0000" else text
 
 
-def table(caption: str, values: Numbers, rows: Sequence[str], columns: Sequence[str]) -> str:
-    """A plain html table with headers."""
+def table(
+    caption: str,
+    values: Numbers,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    write: Callable[[float], str] = number,
+) -> str:
+    """A plain html table with headers; ``write`` prints a number."""
     head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in columns)
     body = ""
     for label, row in zip(rows, values, strict=True):
-        cells = "".join(f"<td>{number(float(v))}</td>" for v in row)
+        cells = "".join(f"<td>{write(float(v))}</td>" for v in row)
         body += f'<tr><th scope="row">{html.escape(label)}</th>{cells}</tr>'
     return (
         f"<table><caption>{html.escape(caption)}</caption>"

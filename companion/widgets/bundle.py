@@ -1,11 +1,12 @@
 """The scripts and the style sheet of the interactive figures, as text: for a kernel, and for the static page.
 
-A widget's script is the shared ones that its first line names (``// uses: core grid``), followed by its own file. It
-imports nothing, so the same text is an ES module for anywidget and, with its export turned into an entry of a table,
-part of one classic script for pages that are opened from a folder, where modules do not load.
+A widget's script is what it needs of the shared ones that its first line names (``// uses: core grid``), followed by
+its own file. It imports nothing, so the same text is an ES module for anywidget and, with its export turned into an
+entry of a table, part of one classic script for pages that are opened from a folder, where modules do not load.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ EXPORT = re.compile(r"^export default \{([^}]*)\};?\s*$", re.MULTILINE)
 # Every way to fetch another module: a statement, a re-export, a call.
 IMPORT = re.compile(r"^\s*import\b|\bimport\s*\(|^\s*export\b[^;\n]*\bfrom\b|\brequire\s*\(", re.MULTILINE)
 LINE_END = re.compile(r"([,;({\[])\n(?!export)")  # never needed, but the export stands on a line of its own
+STATEMENT = re.compile(r"^(?=(?:const|class|if) )", re.MULTILINE)  # one at the left margin begins here
+NAMED = re.compile(r"const (\w+) = (?:[({]|\w+ =>)")  # a function or a table of its own: nothing is lost without it
 COMMENT = re.compile(r"(?:^|(?<=\s))// .*$")  # a text with a space, two slashes and a space is not allowed
 
 
@@ -96,9 +99,34 @@ def shared_by(names: Iterable[str]) -> list[str]:
     return [name for name in SHARED if name in used]
 
 
+def without_unused(shared: str, rest: str) -> str:
+    r"""Shared scripts without what neither they nor the rest use: no widget pays for another's.
+
+    >>> without_unused("const f = (x) => x;\nconst g = () => 1;\nconst k = () => g();\n", "f(2)")
+    'const f = (x) => x;\n'
+    """
+    statements = STATEMENT.split(shared)
+    while True:
+        words = Counter(word for text in (*statements, rest) for word in set(re.findall(r"\w+", compact(text))))
+        kept = [s for s in statements if not (found := NAMED.match(s)) or words[found[1]] > 1]
+        if len(kept) == len(statements):
+            return "".join(kept)
+        statements = kept
+
+
+def shared_text(names: Iterable[str], rest: str) -> str:
+    """What these widgets use of the shared scripts, compact; ``rest`` is the text of everything else."""
+    names = shared_by(names)
+    for name in names:
+        read_script(name)  # nothing in it is refused
+    sources = [(HERE / f"{name}.js").read_text(encoding="utf-8") for name in names]
+    return compact(without_unused("\n".join(sources), rest))
+
+
 def module(name: str) -> str:
     """One widget as an ES module without imports, ending in ``export default { render };``."""
-    return "\n".join([*map(read_script, shared_by([name])), read_script(name)])
+    own = read_script(name)
+    return f"{shared_text([name], own)}\n{own}"
 
 
 def bundle(names: Iterable[str] | None = None) -> str:
@@ -110,10 +138,11 @@ def bundle(names: Iterable[str] | None = None) -> str:
         ValueError: a widget does not exist, loads another module, or does not end in ``export default { render };``.
     """
     chosen = sorted(set(widget_names() if names is None else names))
-    shared = map(read_script, shared_by(chosen))
-    parts = ["(() => {", '"use strict";', *shared, "const modules = window.lmWidgets = {};"]
+    own = {name: read_script(name) for name in chosen}
+    shared = shared_text(chosen, "\n".join([*own.values(), read_script(HOST)]))
+    parts = ["(() => {", '"use strict";', shared, "const modules = window.lmWidgets = {};"]
     for name in chosen:
-        body, count = EXPORT.subn(r"return {\1};", read_script(name))
+        body, count = EXPORT.subn(r"return {\1};", own[name])
         require(count == 1, f"{name}.js must end in one line `export default {{ render }};`; found {count} such lines")
         parts.append(f"modules.{name} = (() => {{\n{body}\n}})();")
     return "\n".join([*parts, read_script(HOST), "})();"]) + "\n"

@@ -73,9 +73,10 @@ const roam = (node, { id, explain, n, m, cellAt, at, move }) => {
 };
 
 // A table of numbers. spec: id, name (for the label), about (under the name), rows, cols (labels), editable,
-// (all cells, or a function of i and j), explain, edit(i, j, value) -> "" or why it is refused, alert(text), restore() after an edit is given up.
+// (all cells, or a function of i and j), explain, edit(i, j, value) -> "" or why it is refused, alert(text), restore() after an edit is given up,
+// write(v, j), the text of a number in column j.
 const grid = (spec) => {
-  const { id, name, rows, cols, editable, explain } = spec;
+  const { id, name, rows, cols, editable, explain, write = fmt } = spec;
   const n = rows.length, m = cols.length, edits = editable || (() => false);
   let at = [0, 0];
   const head = h("tr", {}, h("td", { role: "presentation" }),
@@ -92,7 +93,7 @@ const grid = (spec) => {
 
   const cellOf = (event) => {
     const td = event.target.closest?.("td[data-r]");
-    return td && table.contains(td) ? [Number(td.dataset.r), Number(td.dataset.c)] : null;
+    return td ? [Number(td.dataset.r), Number(td.dataset.c)] : null;
   };
   const rove = (i, j) => {
     cells[at[0]][at[1]].tabIndex = -1;
@@ -130,7 +131,7 @@ const grid = (spec) => {
           if (editor?.busy(i, j)) continue;
           if (td.dataset.value !== full || !td.firstChild) {
             td.dataset.value = full;
-            td.textContent = fmt(v);
+            td.textContent = write(v, j);
           }
         }
       }

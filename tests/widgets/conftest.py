@@ -78,6 +78,26 @@ class Figure:
     def button(self, name: str) -> Locator:
         return self.root.get_by_role("button", name=name, exact=True)
 
+    def redraw_ms(self, label: str, values: Sequence[float]) -> float:
+        """What one move of this slider costs, style and layout included, in milliseconds of the page's own thread.
+
+        The thread's time, not the clock's: other work on the machine is not the figure's.
+        """
+        move = """(range, values) => { for (const value of values) { range.value = value;
+            range.dispatchEvent(new Event("input")); document.body.offsetHeight; } }"""
+        slider = self.root.get_by_role("slider", name=label)
+        slider.evaluate(move, list(values)[:10])
+        tools = self.page.context.new_cdp_session(self.page)
+        tools.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        def spent() -> float:
+            metrics = tools.send("Performance.getMetrics")["metrics"]
+            return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+        before = spent()
+        slider.evaluate(move, list(values))
+        return 1000 * (spent() - before) / len(values)
+
 
 @pytest.fixture
 def figures(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., list[Figure]]:
