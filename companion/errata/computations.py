@@ -261,7 +261,7 @@ def _h8() -> dict[str, Any]:
     found: dict[str, Any] = {"weight_before": -1.0}
     for name, kind in (("descent", torch.optim.SGD), ("adam", torch.optim.Adam)):
         w = torch.tensor(found["weight_before"], dtype=torch.float64, requires_grad=True)
-        ((torch.sigmoid(2 * w + 1) - 1) ** 2).backward()
+        torch.autograd.backward((torch.sigmoid(2 * w + 1) - 1) ** 2)
         found |= {"gradient": w.grad, "weight_after_back_propagation": w.item()}
         kind([w], lr=0.5).step()
         found[f"weight_after_{name}"] = w.item()

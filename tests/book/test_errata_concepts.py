@@ -32,7 +32,7 @@ def test_examples_in_the_prompt_change_the_answer_and_no_weight(model: GPT) -> N
 def test_fine_tuning_changes_weights_whatever_the_number_of_examples(model: GPT, n_examples: int) -> None:
     before = deepcopy(model.state_dict())
     ids = torch.randint(0, 11, (n_examples, 6), generator=torch.Generator().manual_seed(1))
-    F.cross_entropy(model(ids)[:, -1], ids[:, 0]).backward()
+    torch.autograd.backward(F.cross_entropy(model(ids)[:, -1], ids[:, 0]))
     torch.optim.AdamW(model.parameters(), lr=1e-3).step()
     assert not same(before, model.state_dict())
 
@@ -42,7 +42,7 @@ def test_back_propagation_moves_nothing_and_each_optimizer_moves_its_own_way() -
     y = 1 / (1 + math.exp(-(w * x + b)))
     gradient = 2 * (y - t) * y * (1 - y) * x
     weight = torch.tensor(w, dtype=torch.float64, requires_grad=True)
-    ((torch.sigmoid(weight * x + b) - t) ** 2).backward()
+    torch.autograd.backward((torch.sigmoid(weight * x + b) - t) ** 2)
     assert weight.item() == w
     assert weight.grad is not None and weight.grad.item() == pytest.approx(gradient)
     torch.optim.SGD([weight], lr=rate).step()
