@@ -5,6 +5,7 @@ One small function an erratum; :data:`COMPUTATIONS` holds them by id. Nobody has
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from companion.errata.data import Erratum, Written, get_erratum, numbers, printed, source_example
 from companion.errors import require
+from companion.history.landmarks import load_events, load_winters
 from companion.nn.attention import attention, attention_weights
 from companion.nn.positional import rope_angles, sinusoidal_table
 
@@ -223,6 +225,49 @@ def _f8() -> dict[str, Any]:
     }
 
 
+def _year(name: str) -> int:
+    """Of an event of chapter 1."""
+    return next(int(event.year) for event in load_events() if event.name == name)
+
+
+def _h1() -> dict[str, Any]:
+    return {"years_before_1980": [1980 - _year(name) for name in ("logical neurons", "perceptron")]}
+
+
+def _h2() -> dict[str, Any]:
+    older = ("Neocognitron", "Jordan's recurrent net", "convolution and back-propagation", "Elman net", "LSTM")
+    return {
+        "years_before_2006": [2006 - _year(name) for name in older],
+        "transformer_after_2006": _year("Transformer") - 2006,
+    }
+
+
+def _h3() -> dict[str, Any]:
+    winters = [[winter.start, winter.end] for winter in load_winters()]
+    return {"winters": winters, "years_between": winters[1][0] - winters[0][1]}
+
+
+def _h4() -> dict[str, Any]:
+    proposal, arrival = date(1955, 8, 31), date(1956, 6, 18)
+    return {
+        "proposal": [proposal.year, proposal.month, proposal.day],
+        "first_participants": [arrival.year, arrival.month, arrival.day],
+        "days_between": (arrival - proposal).days,
+    }
+
+
+def _h8() -> dict[str, Any]:
+    """The chapter's neuron, (σ(w x + b) - t)² with x, w, b, t = 2, -1, 1, 1: gradient, then two kinds of step."""
+    found: dict[str, Any] = {"weight_before": -1.0}
+    for name, kind in (("descent", torch.optim.SGD), ("adam", torch.optim.Adam)):
+        w = torch.tensor(found["weight_before"], dtype=torch.float64, requires_grad=True)
+        torch.autograd.backward((torch.sigmoid(2 * w + 1) - 1) ** 2)
+        found |= {"gradient": w.grad, "weight_after_back_propagation": w.item()}
+        kind([w], lr=0.5).step()
+        found[f"weight_after_{name}"] = w.item()
+    return found
+
+
 def _c4() -> dict[str, Any]:
     table, x = sinusoidal_table(50, 4)[:, None], torch.zeros(3, 5, 4)  # (positions, 1, width); (texts, words, width)
     wrong, right = x + table[: x.size(0)], x + table[: x.size(1)].transpose(0, 1)
@@ -282,6 +327,11 @@ COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "F5": _f5,
         "F6": _f6,
         "F8": _f8,
+        "H1": _h1,
+        "H2": _h2,
+        "H3": _h3,
+        "H4": _h4,
+        "H8": _h8,
         "C4": _c4,
         "C5": _c5,
         "C6": _c6,
