@@ -149,6 +149,7 @@ def train_small_classifier(
     batch_size: int = 64,
     peak_lr: float = 2e-3,
     unknown: float = 0.05,
+    weight_decay: float = 0.01,
     seed: int = 0,
     progress: bool = False,
     **changes: Any,
@@ -168,7 +169,7 @@ def train_small_classifier(
     classifier = small_classifier(reviews, seed=seed, **changes)
     rows, labels = [classifier.ids(text) for text in reviews.texts], torch.tensor(reviews.labels)
     model, generator = classifier.model, torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=weight_decay, fused=True)
     batches = _batches(rows, _units(rows, reviews.labels), batch_size, generator)
     start = time.process_time()
     model.train()
