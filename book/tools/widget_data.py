@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     models[max(models)] = shipped(max(models))
     history = state["history"]
     width = max(1, len(history) // CURVE_POINTS)
-    parts = [history[i : i + width] for i in range(0, len(history), width)]
+    parts = [history[:1], *(history[i : i + width] for i in range(1, len(history), width))]
     curve = {"step": [p[-1]["step"] for p in parts], "loss": [sum(r["mlm"] for r in p) / len(p) for p in parts]}
     data = lab_data(
         models, load_tokenizer(), list(SENTENCES), curve=curve, gaps=[words.split() for words in SENTENCES.values()]
