@@ -24,10 +24,11 @@ AXE = """async ([known, options, excluded]) => (await axe.run({exclude: [['mjx-m
     .filter(node => !(rule.id in known && document.querySelector(node.target[0]).closest(known[rule.id])))
     .map(node => [rule.id, node.target.join(' '), (node.failureSummary || rule.help).split('\\n').pop()].join(': ')))"""
 
-# The colors of code follow from its classes and from what it stands in: a block with nothing new in it is left out.
+# The colors of code and of signatures follow from their classes and from what they stand in: a block with nothing new
+# in it is left out.
 SAME_COLORS = """() => {
     const seen = new Set();
-    for (const pre of document.querySelectorAll('pre')) {
+    for (const pre of document.querySelectorAll('pre, dt.sig')) {
         const around = pre.parentElement.closest('.cell_output, .cell_input, .admonition, details, td, li');
         const place = around ? around.className : '';
         const kinds = new Set([pre, ...pre.querySelectorAll('*')].map(e => `${place} ${e.tagName} ${e.className}`));
