@@ -23,6 +23,9 @@ LINE_END = re.compile(r"([,;({\[])\n(?!export)")  # never needed, but the export
 STATEMENT = re.compile(r"^(?=(?:const|class|if) )", re.MULTILINE)  # one at the left margin begins here
 NAMED = re.compile(r"const (\w+) = (?:[({]|\w+ =>)")  # a function or a table of its own: nothing is lost without it
 COMMENT = re.compile(r"(?:^|(?<=\s))// .*$")  # a text with a space, two slashes and a space is not allowed
+TEXT = re.compile(r"""("[^"]*"|'[^']*'|`[^`]*`)""")
+SPACED = re.compile(r" ?([=+*/<>?:&|,;(){}\[\]-]) ?")  # a sign that needs no space on either side
+KEPT = re.compile(r"[+-] [+-]|!--|\\|\S/|/\S|^export\b")  # a + +b, a regular expression, the last line
 
 
 def widget_names() -> list[str]:
@@ -35,13 +38,32 @@ def widget_names() -> list[str]:
 
 
 def compact(source: str) -> str:
-    r"""Leave out comments of the kind ``// why``, indentation, and line ends after a comma, a semicolon or a bracket.
+    r"""Leave out comments of the kind ``// why``, indentation, line ends after a comma, a semicolon or a bracket, and
+    the spaces around signs.
 
     >>> compact("// why\nconst f = () => {\n  return 1; // one\n};\n")
-    'const f = () => {return 1;};'
+    'const f=()=>{return 1;};'
     """
-    lines = (COMMENT.sub("", line).strip() for line in source.splitlines())
+    lines = (without_spaces(COMMENT.sub("", line).strip()) for line in source.splitlines())
     return LINE_END.sub(r"\1", "\n".join(filter(None, lines)))
+
+
+def without_spaces(line: str) -> str:
+    r"""A line without the spaces around its signs; what stands in quotes keeps its own.
+
+    A line is left alone where that is not easy to tell: with a text inside a text, a quote inside its own kind, or a
+    regular expression.
+
+    >>> without_spaces('const say = (a, b) => `${a} = ${b}` + " = " + a / b;')
+    'const say=(a,b)=>`${a} = ${b}`+" = "+a/b;'
+    >>> without_spaces("a = b.replace(/ = /, c)"), without_spaces("f(`${a ? `${b} - c` : d}`)")
+    ('a = b.replace(/ = /, c)', 'f(`${a ? `${b} - c` : d}`)')
+    """
+    parts = TEXT.split(line)  # code, text, code, text, ..., code
+    nested = any(text.count("${") != text.count("}") for text in parts[1::2] if text[0] == "`")
+    if nested or re.search(r"\\[\"'`]", line) or any(KEPT.search(code) for code in parts[::2]):
+        return line
+    return "".join(part if i % 2 else SPACED.sub(r"\1", part) for i, part in enumerate(parts))
 
 
 def read_script(name: str) -> str:

@@ -69,17 +69,20 @@ const signedScale = (limit, paper) => (v) =>
 
 // ---- controls ------------------------------------------------------------------------------------------------------
 
+// What is typed counts when the box is left, and at Enter: in JupyterLab that alone brings no change event.
+const typed = (f) => ({ onchange: f, onkeydown: ({ key }) => { if (key === "Enter") f(); } });
+
 // A native range and its number box; a screen reader says the value with its unit. The range may have another measure
 // than the number, say its exponent: `bounds` of the range, `to` it and `from` it.
 const slider = ({ label, min, max, step, unit, onInput, alert, bounds, to = (v) => v, from = Number }) => {
   const range = h("input", { type: "range", min, max, step, ...bounds, oninput: () => onInput(from(range.value)) });
   let current = min;
-  const box = h("input", { type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number`, onchange: () => {
+  const box = h("input", { type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number`, ...typed(() => {
     const value = parseNumber(box.value);
     if (value !== null && value >= min && value <= max && (step < 1 || (value - min) % step === 0)) return onInput(value);
     alert(`${label} must be ${["a", "a whole", "an even"][Math.floor(step)]} number from ${min} to ${max}`);
     box.value = current;
-  } });
+  }) });
   const set = (v) => {
     current = box.value = v;
     range.value = to(v);
@@ -122,6 +125,8 @@ const paperOf = (node, dark) => {
 const frame = (el, { name, title, onTheme }) => {
   const root = el.classList.contains("lm-widget") ? el : el.appendChild(h("div", { class: "lm-widget" }));
   root.replaceChildren();
+  // Else JupyterLab takes the arrows and single letters of whatever has the focus for commands of its own.
+  root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = true; });
   root.dataset.widget = name;
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", title);

@@ -93,10 +93,10 @@ const limitOf = (r) => (r.view === "dot" ? largest(r.dot) : r.show === "formula"
 
 // Dimensions as text: "0, 1, 4".
 const dimsBox = (ui, apply) => {
-  const input = h("input", { type: "text", class: "lm-wide", onchange: () => {
+  const input = h("input", { type: "text", class: "lm-wide", ...typed(() => {
     const dims = input.value.split(/[\s,]+/).filter(Boolean).map(Number);
     input.setAttribute("aria-invalid", String(Boolean(apply({ dims }))));
-  } });
+  }) });
   return { el: h("label", { class: "lm-toggle" }, "dimensions ", input), set: (dims) => {
     input.value = dims.join(", ");
     input.setAttribute("aria-invalid", "false");

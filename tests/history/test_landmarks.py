@@ -64,6 +64,16 @@ def test_the_multiplications_of_alexnet_are_those_of_its_layers():
     assert MODELS["AlexNet"].operations == 6 * (convolutions + dense) * 1.2e6 * 90
 
 
+def test_the_connections_of_lenet_5_are_those_of_its_layers():
+    # LeCun et al. 1998, section II.B; S2 and S4 have a weight and a bias a map, C3 sees the maps in part (table 1)
+    window, partial = 5 * 5, 6 * 3 + 9 * 4 + 6
+    c3 = partial * window + 16
+    parameters = [6 * (window + 1), 6 * 2, c3, 16 * 2, 120 * (16 * window + 1), 84 * (120 + 1)]
+    connections = [28**2 * 6 * (window + 1), 14**2 * 6 * 5, 10**2 * c3, 5**2 * 16 * 5, *parameters[4:], 84 * 10]
+    assert sum(parameters) == MODELS["LeNet-5"].parameters
+    assert MODELS["LeNet-5"].operations == 6 * sum(connections) * 60_000 * 20
+
+
 def test_two_published_figures_agree_with_the_rule_of_six():
     assert MODELS["GPT-3"].operations == pytest.approx(6 * 175e9 * 300e9, rel=0.01)
     assert not MODELS["GPT-3"].counted and not MODELS["Transformer, big"].counted

@@ -37,9 +37,9 @@ def test_a_module_declares_no_name_twice():
 
 def test_a_module_holds_what_it_uses_and_no_more():
     scripts = {part: (source.HERE / f"{part}.js").read_text(encoding="utf-8") for part in source.SHARED}
-    assert "matmul" in scripts["core"] and "const matmul " in source.module("attention_bench")
+    assert "matmul" in scripts["core"] and "const matmul=" in source.module("attention_bench")
     text = source.module("path_length")
-    assert "matmul" not in text and "const slider " in text and "const chartSvg " in text
+    assert "matmul" not in text and "const slider=" in text and "const chartSvg=" in text
 
 
 def test_the_bundle_is_the_same_every_time_and_holds_every_widget():
@@ -85,6 +85,20 @@ def test_compacting_changes_no_text():
         with pytest.raises(ValueError, match=r"spans lines, or holds ' // ' \(line 1\)"):
             source.check_script("mine", text)
     assert source.compact('  a("http://b"); // why\n\n // gone\n') == 'a("http://b");'
+
+
+@pytest.mark.parametrize(
+    ("line", "short"),
+    [
+        ('x = y ? "a : b" : z;', 'x=y?"a : b":z;'),
+        ("const [a, b] = f(`${a - 1} of ${b}`, ' - ');", "const[a,b]=f(`${a - 1} of ${b}`,' - ');"),
+        ("return i < n / 2 && !j;", "return i<n/2&&!j;"),
+        *[(kept, kept) for kept in ("a + +b", "a - --b", "a < !--b", "s.split(/ - /)", 'f("\\" + ", a + b)')],
+        *[(kept, kept) for kept in ("f(`${a ? `${b} - c` : d}`)", "export default { render };")],
+    ],
+)
+def test_spaces_are_left_out_where_they_say_nothing(line, short):
+    assert source.compact(f"  {line}\n") == short
 
 
 def test_the_style_sheet_touches_nothing_but_widgets():
