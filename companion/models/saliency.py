@@ -36,7 +36,7 @@ MOST_SUBSETS_OF = 12
 def leave_one_out(score: Score, x: Tensor, baseline: Tensor, *, words: Tensor | None = None) -> Tensor:
     r"""What is lost with each word: ``F(x) - F(x with word w as in x')``.
 
-    Li, Monroe and Jurafsky (2016, equation 1) erase in this way; they divide by F(x), which is no help near zero.
+    Li, Monroe and Jurafsky (2016) erase in this way, and divide by F(x); here F may be zero, so the difference stays.
 
     Args:
         score: F.
