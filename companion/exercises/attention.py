@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from companion.exercises._answers import NotYet, as_number, as_tensor, check, expect
+from companion.exercises._answers import HALF_A_DIGIT, NotYet, as_number, as_tensor, check, expect
 from companion.nn.attention import MultiHeadAttention, attention, attention_weights, causal_mask, length_mask
 
 # The small example of the chapter, and of the attention bench when it opens.
@@ -15,8 +15,6 @@ X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
 W_Q = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
 W_K = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
 W_V = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
-
-HALF_A_DIGIT = 6e-5  # an answer rounded to four decimals is right
 
 
 @check

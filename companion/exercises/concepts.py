@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from companion.exercises._answers import NotYet, as_number, as_tensor, check, expect
+from companion.exercises._answers import HALF_A_DIGIT, NotYet, as_number, as_tensor, called, check, expect, near
 from companion.history.autograd import Value
 from companion.history.cnn import parameter_counts
 from companion.history.mlp import MLP, sigmoid
 from companion.history.optimizers import SGD, Adam, Momentum, bowl_gradient, descend
 
 Array = NDArray[np.float64]
-HALF_A_DIGIT = 6e-5  # an answer rounded to four decimals is right
 NEURON = ((1.0, -2.0), (0.5, 0.25), 0.2)  # inputs, weights and bias of the first exercise
 
 
@@ -25,9 +24,9 @@ def check_neuron(answer: Any) -> str:
     x, w = (np.array(numbers) for numbers in NEURON[:2])
     z = float(x @ w) + NEURON[2]
     expect(abs(given - z) > HALF_A_DIGIT, "that is the weighted sum with the bias; now the sigmoid")
-    expect(not _near(given, _sigmoid(z - NEURON[2])), "the bias is missing")
-    expect(not _near(given, _sigmoid(float(np.abs(x) @ w) + NEURON[2])), "mind the sign of the second input")
-    expect(_near(given, _sigmoid(z)), "add the products and the bias, then 1 / (1 + e^-z)")
+    expect(not near(given, _sigmoid(z - NEURON[2])), "the bias is missing")
+    expect(not near(given, _sigmoid(float(np.abs(x) @ w) + NEURON[2])), "mind the sign of the second input")
+    expect(near(given, _sigmoid(z)), "add the products and the bias, then 1 / (1 + e^-z)")
     return f"the weighted sum is {z:.1f}, a little above the middle"
 
 
@@ -102,7 +101,7 @@ def check_largest_rate(answer: Any) -> str:
         path = descend(SGD(rate), bowl_gradient(50.0), np.array([0.0, 1.0]), 50)
         return bool(abs(path[-1, 1]) > 1)
 
-    expect(not _near(given, 1 / 50), "at that rate y is 0 after one step; twice as long a step still does not diverge")
+    expect(not near(given, 1 / 50), "at that rate y is 0 after one step; twice as long a step still does not diverge")
     expect(not grows(given * 0.999), f"at {given * 0.999:g}, below your answer, y grows already")
     expect(grows(given * 1.001), f"at {given * 1.001:g}, above your answer, y still shrinks")
     return "2 / κ: there y changes its sign in each step and nothing else"
@@ -128,10 +127,10 @@ def check_momentum(answer: Any) -> str:
     rule, place = Momentum(0.1, momentum=0.5), [np.array(0.0)]
     for _ in range(3):
         place = rule.step(place, [np.array(1.0)])
-    expect(not _near(given, -0.3), "that is without momentum; the velocity grows from step to step")
-    expect(not _near(given, -float(place[0])), "downhill: a positive gradient makes it smaller")
-    expect(not _near(given, -0.1 * (0.5 + 0.75 + 0.875)), "in this form v <- 0.5 v + g; the gradient is not halved")
-    expect(_near(given, float(place[0])), "the velocities are 1, 1.5 and 1.75; add them, times the rate")
+    expect(not near(given, -0.3), "that is without momentum; the velocity grows from step to step")
+    expect(not near(given, -float(place[0])), "downhill: a positive gradient makes it smaller")
+    expect(not near(given, -0.1 * (0.5 + 0.75 + 0.875)), "in this form v <- 0.5 v + g; the gradient is not halved")
+    expect(near(given, float(place[0])), "the velocities are 1, 1.5 and 1.75; add them, times the rate")
     return "velocities 1, 1.5, 1.75, on the way to 2"
 
 
@@ -189,31 +188,20 @@ def _sigmoid(z: float) -> float:
     return float(sigmoid(np.array(z)))
 
 
-def _near(given: float, right: float) -> bool:
-    return abs(given - right) <= HALF_A_DIGIT
-
-
 def _close(given: torch.Tensor, right: torch.Tensor) -> bool:
     return given.shape == right.shape and torch.allclose(given.double(), right.double(), rtol=0, atol=HALF_A_DIGIT)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Array:
-    return _as_array(_run(function, *arguments))
+    return _as_array(called(function, *arguments))
 
 
 def _call_pair(function: Callable[..., Any], *arguments: Any) -> tuple[Array, Array]:
-    given = _run(function, *arguments)
+    given = called(function, *arguments)
     expect(
         isinstance(given, tuple | list) and len(given) == 2, "the function should return two arrays, dL/dW and dL/dV"
     )
     return _as_array(given[0]), _as_array(given[1])
-
-
-def _run(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Exception as error:  # the reader's code may raise anything; what it was belongs into the hint
-        raise NotYet(f"your function raised {type(error).__name__}: {error}") from None
 
 
 def _as_array(given: Any) -> Array:

@@ -2,20 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
-from companion.exercises._answers import NotYet, as_number, as_tensor, check, expect
+from companion.exercises._answers import as_number, as_tensor, called, check, expect, near
 from companion.history.boltzmann import RBM
 from companion.history.cnn import parameter_counts
 from companion.history.expert_system import forward_chain, parse_rules
 from companion.history.hopfield import energy, store
 from companion.history.perceptron import novikoff_bound, with_bias
-
-HALF_A_DIGIT = 6e-5  # an answer rounded to four decimals is right
 
 # Exercise "What follows?": a knowledge base about bicycles, and what is seen.
 RULES = """\
@@ -58,12 +54,10 @@ def check_correction(answer: Any) -> str:
     given = as_tensor(answer, "three numbers: the weights, the bias last")
     expect(given.shape == (3,), "give three numbers: the weights, the bias last")
     right = WEIGHTS + LABEL * np.append(EXAMPLE, 1.0)
-    expect(not _near(given, WEIGHTS), "w · x + b is negative, but the label is +1: that is a mistake, so add y x")
-    expect(not _near(given, WEIGHTS - LABEL * np.append(EXAMPLE, 1.0)), "add y x, do not subtract it")
-    expect(
-        not _near(given, np.append(right[:2], WEIGHTS[2])), "the bias is the weight of an input of 1: correct it too"
-    )
-    expect(_near(given, right), "add y times the example, its last input being 1")
+    expect(not near(given, WEIGHTS), "w · x + b is negative, but the label is +1: that is a mistake, so add y x")
+    expect(not near(given, WEIGHTS - LABEL * np.append(EXAMPLE, 1.0)), "add y x, do not subtract it")
+    expect(not near(given, np.append(right[:2], WEIGHTS[2])), "the bias is the weight of an input of 1: correct it too")
+    expect(near(given, right), "add y times the example, its last input being 1")
     return f"w · x + b was {_field(WEIGHTS):.1f} and is {_field(right):.1f}"
 
 
@@ -74,11 +68,11 @@ def check_bound(answer: Any) -> str:
     inputs = with_bias(POINTS)
     radius = float((inputs**2).sum(axis=1).max())
     margin = float((LABELS * (inputs @ DIRECTION)).min() / np.linalg.norm(DIRECTION))
-    expect(not _near(given, (radius - 1) / margin**2), "each example has a third input, 1, which makes it longer")
-    expect(not _near(given, radius / margin), "square the margin too")
-    expect(not _near(given, radius / (LABELS * (inputs @ DIRECTION)).min() ** 2), "divide the direction by its length")
+    expect(not near(given, (radius - 1) / margin**2), "each example has a third input, 1, which makes it longer")
+    expect(not near(given, radius / margin), "square the margin too")
+    expect(not near(given, radius / (LABELS * (inputs @ DIRECTION)).min() ** 2), "divide the direction by its length")
     expect(
-        _near(given, novikoff_bound(POINTS, LABELS, DIRECTION)), "R² is the longest example's, γ the smallest y u · x"
+        near(given, novikoff_bound(POINTS, LABELS, DIRECTION)), "R² is the longest example's, γ the smallest y u · x"
     )
     return "so one mistake at most, in whatever order the examples come"
 
@@ -94,7 +88,7 @@ def check_parity(answer: Any) -> str:
             calls.append(1)
             return int(sum(x * w for x, w in zip(inputs, weights, strict=True)) >= threshold)
 
-        given = _called(answer, unit, *bits)
+        given = called(answer, unit, *bits)
         expect(given in (0, 1), f"it should return 0 or 1; for {bits} yours returned {given!r}")
         expect(given == sum(bits) % 2, f"for {bits} it should return {sum(bits) % 2}; yours returned {given}")
         expect(bool(calls), "use the units: call unit(inputs, weights, threshold)")
@@ -121,10 +115,10 @@ def check_energy(answer: Any) -> str:
     """The energy of PATTERN in the net that stores it alone."""
     given = as_number(answer, "an energy")
     right, n = float(energy(store(PATTERN[None]), PATTERN)), len(PATTERN)
-    expect(not _near(given, -right), "the energy of a valley is negative")
-    expect(not _near(given, 2 * right), "the half in front of the sum: each pair is counted twice")
-    expect(not _near(given, -(n**2) / 2), "no unit is joined to itself: leave the diagonal out")
-    expect(_near(given, right), "-½ times the sum over all pairs i ≠ j of T_ij V_i V_j, and each term is 1 here. Why?")
+    expect(not near(given, -right), "the energy of a valley is negative")
+    expect(not near(given, 2 * right), "the half in front of the sum: each pair is counted twice")
+    expect(not near(given, -(n**2) / 2), "no unit is joined to itself: leave the diagonal out")
+    expect(near(given, right), "-½ times the sum over all pairs i ≠ j of T_ij V_i V_j, and each term is 1 here. Why?")
     return f"-n (n - 1) / 2 = {right:.0f}, whatever the pattern is"
 
 
@@ -134,10 +128,10 @@ def check_sharing(answer: Any) -> str:
     given = as_tensor(answer, "two numbers")
     expect(given.shape == (2,), "give two numbers: how many can be trained, and how many connections there are")
     counts = parameter_counts(1, 6, 5, (32, 32), (28, 28))
-    expect(not _near(given[0], 6 * 25), "each map has a bias too")
-    expect(_near(given[0], counts["shared"]), "trained: a 5x5 kernel and a bias for each of the six maps")
-    expect(not _near(given[1], 6 * 26 * 32 * 32), "a kernel of five fits only 28 times into a row of 32")
-    expect(_near(given[1], counts["local"]), "connections: 26 for each of the 28 x 28 places of each map")
+    expect(not near(given[0], 6 * 25), "each map has a bias too")
+    expect(near(given[0], counts["shared"]), "trained: a 5x5 kernel and a bias for each of the six maps")
+    expect(not near(given[1], 6 * 26 * 32 * 32), "a kernel of five fits only 28 times into a row of 32")
+    expect(near(given[1], counts["local"]), "connections: 26 for each of the 28 x 28 places of each map")
     return f"{counts['local'] // counts['shared']} connections share each weight; LeNet-5 began like this"
 
 
@@ -148,11 +142,11 @@ def check_hidden(answer: Any) -> str:
     rbm = RBM(3, 1, generator=np.random.default_rng(0))
     rbm.w, rbm.b = np.array(HIDDEN_WEIGHTS)[:, None], np.array([HIDDEN_BIAS])
     right = float(rbm.hidden(np.array([SEEN], dtype=np.float64))[0, 0])
-    expect(not _near(given, math.log(right / (1 - right))), "that is b + v · w; the probability is its sigmoid")
+    expect(not near(given, math.log(right / (1 - right))), "that is b + v · w; the probability is its sigmoid")
     expect(0 < given < 1, "a probability lies between 0 and 1")
-    expect(not _near(given, 1 / (1 + math.exp(-1.5))), "do not forget the bias")
-    expect(not _near(given, 1 - right), "that is p(h = 0)")
-    expect(_near(given, right), "1 / (1 + exp(-(b + v · w))), with the weights of the visible units that are 1")
+    expect(not near(given, 1 / (1 + math.exp(-1.5))), "do not forget the bias")
+    expect(not near(given, 1 - right), "that is p(h = 0)")
+    expect(near(given, right), "1 / (1 + exp(-(b + v · w))), with the weights of the visible units that are 1")
     return f"sigmoid(1) = {right:.4f}"
 
 
@@ -174,10 +168,10 @@ def check_growth(answer: Any) -> str:
     given = as_number(answer, "a number of months")
     years, factor = LATER[0] - EARLIER[0], LATER[1] / EARLIER[1]
     right = 12 * years / math.log2(factor)
-    expect(not _near(given, right / 12, 0.05), "that is in years; how many months?")
-    expect(not _near(given, 12 * years / math.log(factor), 0.05), "doublings: the logarithm to the base 2")
-    expect(not _near(given, 12 * years / math.log10(factor), 0.05), "that is tenfold; how long does twofold take?")
-    expect(_near(given, right, 0.05), "months in all, divided by the number of doublings, log2 of the factor")
+    expect(not near(given, right / 12, 0.05), "that is in years; how many months?")
+    expect(not near(given, 12 * years / math.log(factor), 0.05), "doublings: the logarithm to the base 2")
+    expect(not near(given, 12 * years / math.log10(factor), 0.05), "that is tenfold; how long does twofold take?")
+    expect(near(given, right, 0.05), "months in all, divided by the number of doublings, log2 of the factor")
     return f"{math.log2(factor):.1f} doublings in {years:.0f} years, one every {right:.1f} months"
 
 
@@ -188,15 +182,3 @@ def _yes(value: bool) -> str:
 def _field(weights: Any) -> float:
     """What the perceptron computes for EXAMPLE: w · x + b."""
     return float(np.append(EXAMPLE, 1.0) @ weights)
-
-
-def _called(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Exception as error:  # whatever a reader's function raises is a hint, not a crash
-        raise NotYet(f"your function raised {type(error).__name__}: {error}") from None
-
-
-def _near(given: Any, right: Any, tolerance: float = HALF_A_DIGIT) -> bool:
-    difference = torch.as_tensor(given, dtype=torch.float64) - torch.as_tensor(right, dtype=torch.float64)
-    return bool((difference.abs() <= tolerance).all())

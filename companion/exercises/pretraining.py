@@ -1,16 +1,13 @@
 """Checks for the exercises of the chapter on pretraining. The right answers are computed here, never written down."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from companion.exercises._answers import NotYet, as_number, as_tensor, check, expect
+from companion.exercises._answers import as_number, as_tensor, called, check, expect, near
 from companion.nn.losses import IGNORE, token_cross_entropy
-
-HALF_A_DIGIT = 6e-5  # an answer rounded to four decimals is right
 
 # Exercise "Cut it": a small vocabulary.
 PIECES = ("un", "##for", "##get", "##table", "##forget", "##t", "##able", "for", "get", "forget", "##s")
@@ -48,10 +45,10 @@ def check_shares(answer: Any) -> str:
     expect(given.shape == (4,), "give four numbers: chosen, [MASK], random, kept")
     chosen = 0.15 * 2000
     right = torch.tensor([chosen, 0.8 * chosen, 0.1 * chosen, 0.1 * chosen], dtype=torch.float64)
-    expect(_near(given[0], right[0]), "15 % of all tokens are chosen")
-    expect(not _near(given[1], 0.8 * 2000), "80 % of the chosen ones, not of all")
-    expect(_near(given[1:].sum(), right[0]), "the last three numbers must sum to the first")
-    expect(_near(given, right), "of the chosen ones 80 % become [MASK], 10 % random, 10 % stay")
+    expect(near(given[0], right[0]), "15 % of all tokens are chosen")
+    expect(not near(given[1], 0.8 * 2000), "80 % of the chosen ones, not of all")
+    expect(near(given[1:].sum(), right[0]), "the last three numbers must sum to the first")
+    expect(near(given, right), "of the chosen ones 80 % become [MASK], 10 % random, 10 % stay")
     return f"{float(right[1] + right[2]):.0f} tokens look different from before"
 
 
@@ -61,12 +58,12 @@ def check_loss(answer: Any) -> str:
     given = as_number(answer, "the mean loss")
     loss = token_cross_entropy(WEIGHTS.log(), LABELS)
     p = WEIGHTS / WEIGHTS.sum(dim=1, keepdim=True)
-    expect(not _near(given, loss.total), "that is the sum; divide by the number of targets")
-    expect(not _near(given, loss.total / 4), "one of the four positions has no label, so it does not count")
+    expect(not near(given, loss.total), "that is the sum; divide by the number of targets")
+    expect(not near(given, loss.total / 4), "one of the four positions has no label, so it does not count")
     expect(given >= 0, "a loss is the negative logarithm of a probability, so it is not negative")
-    expect(not _near(given, loss.mean / math.log(2)), "that is in bits; use the natural logarithm")
-    expect(not _near(given, -p[[0, 2, 3], LABELS[LABELS != IGNORE]].mean().log()), "average the logarithms, not p")
-    expect(_near(given, loss.mean), "p is a weight over the sum of its row; average -ln p over the labeled rows")
+    expect(not near(given, loss.mean / math.log(2)), "that is in bits; use the natural logarithm")
+    expect(not near(given, -p[[0, 2, 3], LABELS[LABELS != IGNORE]].mean().log()), "average the logarithms, not p")
+    expect(near(given, loss.mean), "p is a weight over the sum of its row; average -ln p over the labeled rows")
     return f"three targets with p = 1/2, 3/4 and 2/5, mean {float(loss.mean):.4f}"
 
 
@@ -75,9 +72,9 @@ def check_micro_batches(answer: Any) -> str:
     """The mean loss over two micro-batches with SUMS and COUNTS."""
     given = as_number(answer, "the mean loss of both together")
     means = [s / n for s, n in zip(SUMS, COUNTS, strict=True)]
-    expect(not _near(given, sum(means) / 2), "that is the mean of the two means; the second has two targets only")
-    expect(not _near(given, sum(SUMS) / 2), "divide by the number of targets, not of micro-batches")
-    expect(_near(given, sum(SUMS) / sum(COUNTS)), "add the sums, add the counts, divide once")
+    expect(not near(given, sum(means) / 2), "that is the mean of the two means; the second has two targets only")
+    expect(not near(given, sum(SUMS) / 2), "divide by the number of targets, not of micro-batches")
+    expect(near(given, sum(SUMS) / sum(COUNTS)), "add the sums, add the counts, divide once")
     return f"46 / 14 = {sum(SUMS) / sum(COUNTS):.4f}; the mean of the means would be {sum(means) / 2:.4f}"
 
 
@@ -86,10 +83,10 @@ def check_perplexity(answer: Any) -> str:
     """The perplexity of a text of three words that got the probabilities 1/4, 1/2 and 1/32."""
     given = as_number(answer, "a perplexity")
     p = torch.tensor([1 / 4, 1 / 2, 1 / 32], dtype=torch.float64)
-    expect(not _near(given, -p.log().mean()), "that is the loss; the perplexity is its exponential")
-    expect(not _near(given, (1 / p).mean()), "that is the arithmetic mean of 1/p; take the geometric one")
-    expect(not _near(given, 1 / p.prod()), "take the cube root: it is one word's share of 1/p(text)")
-    expect(_near(given, (-p.log().mean()).exp()), "exp of the mean of -ln p")
+    expect(not near(given, -p.log().mean()), "that is the loss; the perplexity is its exponential")
+    expect(not near(given, (1 / p).mean()), "that is the arithmetic mean of 1/p; take the geometric one")
+    expect(not near(given, 1 / p.prod()), "take the cube root: it is one word's share of 1/p(text)")
+    expect(near(given, (-p.log().mean()).exp()), "exp of the mean of -ln p")
     return "the cube root of 256"
 
 
@@ -103,7 +100,7 @@ def check_schedule(answer: Any) -> str:
 
     for step in (0, 3, 4, 9, 99, 999):
         arguments = (step, 0.5, 1000, 10)
-        given = as_number(_called(answer, *arguments), "a learning rate")
+        given = as_number(called(answer, *arguments), "a learning rate")
         wanted = right(*arguments)
         expect(
             math.isclose(given, wanted, rel_tol=1e-5),
@@ -124,7 +121,7 @@ def check_corrupt(answer: Any) -> str:
     u = torch.rand(20, 30, generator=generator)
     random_ids = torch.randint(5, 100, (20, 30), generator=generator)
     before = ids.clone()
-    given = _called(answer, ids, chosen, u, random_ids, 4)
+    given = called(answer, ids, chosen, u, random_ids, 4)
     expect(
         isinstance(given, Tensor) and given.shape == ids.shape,
         "it should return a tensor of the shape of ids, the corrupted input",
@@ -143,9 +140,9 @@ def check_cost(answer: Any) -> str:
     """Hours to train PARAMETERS on TOKENS at RATE operations a second, with six operations a parameter and token."""
     given = as_number(answer, "a number of hours")
     seconds = 6 * PARAMETERS * TOKENS / RATE
-    expect(not _near(given, seconds, 0.6), "that is in seconds; how many hours?")
-    expect(not _near(given, seconds / 3 / 3600, 0.01), "that is the forward pass; the backward pass costs double")
-    expect(_near(given, seconds / 3600, 0.01), "6 operations x parameters x tokens, divided by operations a second")
+    expect(not near(given, seconds, 0.6), "that is in seconds; how many hours?")
+    expect(not near(given, seconds / 3 / 3600, 0.01), "that is the forward pass; the backward pass costs double")
+    expect(near(given, seconds / 3600, 0.01), "6 operations x parameters x tokens, divided by operations a second")
     return f"{seconds:,.0f} seconds, {seconds / 3600:.2f} hours"
 
 
@@ -155,9 +152,9 @@ def check_bits(answer: Any) -> str:
     given = as_tensor(answer, "two numbers: bits a character of A and of B")
     expect(given.shape == (2,), "give two numbers: bits a character of A and of B")
     right = torch.tensor([math.log2(20) / 4, math.log2(60) / 6], dtype=torch.float64)
-    expect(not _near(given, right * math.log(2)), "that is in nats; divide by ln 2, or take log2 of the perplexity")
-    expect(not _near(given, right.flip(0)), "the other way round: A first")
-    expect(_near(given, right), "log2(perplexity) bits a token, divided by characters a token")
+    expect(not near(given, right * math.log(2)), "that is in nats; divide by ln 2, or take log2 of the perplexity")
+    expect(not near(given, right.flip(0)), "the other way round: A first")
+    expect(near(given, right), "log2(perplexity) bits a token, divided by characters a token")
     return "B is better, though its perplexity is three times as high"
 
 
@@ -170,15 +167,3 @@ def _cut(word: str) -> list[str]:
         parts.append(prefix + word[start:end])
         start = end
     return parts
-
-
-def _called(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Exception as error:  # whatever a reader's function raises is a hint, not a crash
-        raise NotYet(f"your function raised {type(error).__name__}: {error}") from None
-
-
-def _near(given: Any, right: Any, tolerance: float = HALF_A_DIGIT) -> bool:
-    difference = torch.as_tensor(given, dtype=torch.float64) - torch.as_tensor(right, dtype=torch.float64)
-    return bool((difference.abs() <= tolerance).all())

@@ -9,6 +9,7 @@ all its labels. Letters in the shapes: N texts, V n-grams, C classes.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -91,7 +92,8 @@ class FittedLinear:
     """A linear model, tuned and fitted.
 
     Attributes:
-        logits: from texts to (N, C).
+        vectorizer: counts the n-grams of texts, (N, V).
+        decide: from these counts to logits (N, C).
         parameters: weights and one bias.
         c: the inverse strength of regularization that was chosen.
         accuracies: of every strength, on the texts held out.
@@ -99,7 +101,8 @@ class FittedLinear:
         held_out: logits (N, C) and classes (N) of the texts held out, by the models that were not fitted to them.
     """
 
-    logits: Callable[[list[str]], Tensor]
+    vectorizer: Any
+    decide: Callable[[Any], Tensor]
     parameters: int
     c: float
     accuracies: dict[float, float]
@@ -119,10 +122,9 @@ def fit_linear(data: LabelledTexts, spec: LinearModel, folds: Folds) -> FittedLi
         folds: (places of the texts to fit to, places of those held out).
     """
     import numpy as np
-    from sklearn.feature_extraction.text import CountVectorizer
 
     rarest = 2 if len(data) >= RARE_FROM else 1
-    vectorizer = CountVectorizer(token_pattern=TOKEN, ngram_range=(1, spec.longest), min_df=rarest)
+    vectorizer = _vectorizer(spec.longest, rarest)
     counts, labels = vectorizer.fit_transform(data.texts), np.asarray(data.labels)
     decided: dict[float, list[Any]] = {c: [] for c in spec.cs}
     for fitted, held in folds:
@@ -137,11 +139,21 @@ def fit_linear(data: LabelledTexts, spec: LinearModel, folds: Folds) -> FittedLi
     weigh = weigher(spec.weighting, counts, labels, rarest=rarest)
     model = _regression(best).fit(weigh(counts), labels)
 
-    def logits(texts: list[str]) -> Tensor:
-        return _two_logits(model.decision_function(weigh(vectorizer.transform(texts))))
+    return FittedLinear(
+        vectorizer,
+        lambda counted: _two_logits(model.decision_function(weigh(counted))),
+        model.coef_.size + 1,
+        best,
+        accuracies,
+        rarest,
+        held_out=(_two_logits(scores[best]), torch.from_numpy(held_labels)),
+    )
 
-    held_out = _two_logits(scores[best]), torch.from_numpy(held_labels)
-    return FittedLinear(logits, model.coef_.size + 1, best, accuracies, rarest, held_out)
+
+def _vectorizer(longest: int, rarest: int) -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(token_pattern=TOKEN, ngram_range=(1, longest), min_df=rarest)
 
 
 def _regression(c: float) -> Any:
@@ -173,12 +185,49 @@ def _cross_validation(data: LabelledTexts, seed: int) -> Folds:
     return list(StratifiedKFold(n, shuffle=True, random_state=seed).split(data.texts, data.labels))
 
 
+@dataclass
+class CountedTexts:
+    """Texts whose n-grams are counted once, for the many models that are judged on them.
+
+    Attributes:
+        texts: the texts, with their classes.
+        places: the column of each n-gram.
+        counts: (N, V + 1) sparse; nothing stands in the last column.
+    """
+
+    texts: LabelledTexts
+    places: dict[str, int]
+    counts: Any
+
+    def for_vectorizer(self, vectorizer: Any) -> Any:
+        """What ``vectorizer.transform`` would make of the texts."""
+        none = len(self.places)
+        return self.counts[:, [self.places.get(term, none) for term in vectorizer.get_feature_names_out()]].tocsr()
+
+
+@lru_cache(maxsize=2)
+def counted_sample(source: Source, longest: int) -> CountedTexts:
+    """The test reviews that judge every model with few labels; a cell would spend most of its time on them."""
+    from scipy.sparse import csc_matrix, hstack
+
+    texts, vectorizer = source.few_test(), _vectorizer(longest, 1)
+    counts = vectorizer.fit_transform(texts.texts)
+    empty = csc_matrix((len(texts), 1), dtype=counts.dtype)
+    return CountedTexts(texts, vectorizer.vocabulary_, hstack([counts, empty], format="csc"))
+
+
 def linear_cell(cell: Cell, source: Source) -> dict[str, Any]:
     """Tune, fit and judge a linear model: what the cell's file says, but for machine, date and command."""
-    spec, data, test, whole = LINEAR_MODELS[cell.model], source.train(cell), source.test(cell), source.is_whole(cell)
+    spec, data, whole = LINEAR_MODELS[cell.model], source.train(cell), source.is_whole(cell)
     began = time.process_time()
     fitted = fit_linear(data, spec, (_one_fold if whole else _cross_validation)(data, cell.seed))
     seconds = time.process_time() - began
+    if whole:
+        test = source.test(cell)
+        counts = fitted.vectorizer.transform(test.texts)
+    else:
+        sample = counted_sample(source, spec.longest)
+        test, counts = sample.texts, sample.for_vectorizer(fitted.vectorizer)
     after = calibration(*fitted.held_out) if whole else UNCALIBRATED
     config = {
         **vars(spec),
@@ -189,7 +238,7 @@ def linear_cell(cell: Cell, source: Source) -> dict[str, Any]:
         "fitted_to": len(data),
     }
     return {
-        **source.judge(cell, fitted.logits(test.texts), test, temperature=after["temperature"] or 1.0),
+        **source.judge(cell, fitted.decide(counts), test, temperature=after["temperature"] or 1.0),
         "validation_accuracy": fitted.accuracies[fitted.c],
         "seconds": seconds,
         "parameters": fitted.parameters,

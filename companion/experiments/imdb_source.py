@@ -56,8 +56,11 @@ class Source:
 
     def test(self, cell: Cell) -> LabelledTexts:
         """The reviews that it is judged on: of IMDB the whole split, or else the sample."""
-        limit = 0 if self.is_whole(cell) and self.name == IMDB else self.sample
-        return read_labelled(self.name, part="test", limit=limit, seed=TEST_SEED)
+        return read_labelled(IMDB, part="test") if self.is_whole(cell) and self.name == IMDB else self.few_test()
+
+    def few_test(self) -> LabelledTexts:
+        """The sample of test reviews that judges every model with few labels."""
+        return read_labelled(self.name, part="test", limit=self.sample, seed=TEST_SEED)
 
     def judge(self, cell: Cell, logits: Tensor, test: LabelledTexts, *, temperature: float = 1.0) -> dict[str, Any]:
         """What the logits (N, C) of the test reviews are worth, in the fields of a cell's file."""

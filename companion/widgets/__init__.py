@@ -7,6 +7,7 @@ from companion.widgets.masked_word_lab import MaskedWordLab
 from companion.widgets.path_length import PathLength
 from companion.widgets.positional_bench import PositionalBench
 from companion.widgets.rotary_dial import RotaryDial
+from companion.widgets.saliency_lab import SaliencyLab
 
 __all__ = [
     "AttentionBench",
@@ -16,4 +17,5 @@ __all__ = [
     "PathLength",
     "PositionalBench",
     "RotaryDial",
+    "SaliencyLab",
 ]

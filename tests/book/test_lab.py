@@ -39,10 +39,10 @@ FIGURES = (
 
 
 def write_notebook(file: Path, *code: str) -> None:
-    cells = [nbformat.v4.new_code_cell(source) for source in code]  # type: ignore[no-untyped-call]
-    book = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    cells = [nbformat.v4.new_code_cell(source) for source in code]
+    book = nbformat.v4.new_notebook(cells=cells)
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(book, file)  # type: ignore[no-untyped-call]
+    nbformat.write(book, file)
 
 
 @pytest.fixture(scope="module")

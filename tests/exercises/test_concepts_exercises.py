@@ -1,11 +1,9 @@
 """Every check knows the right answer, the usual wrong ones, and the untouched stub; none of them raises."""
 
 import inspect
-import re
 
 import numpy as np
-import pytest
-import torch
+from answer_tests import make_tests
 
 from companion.exercises import concepts as exercises
 
@@ -98,30 +96,9 @@ WRONG = [
 ]
 
 
-def test_every_check_is_tested():
-    assert {f.__name__ for f in CHECKS} == set(RIGHT) == {name for name, _, _ in WRONG}
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda f: f.__name__)
-def test_the_right_answer_and_the_stub(check):
-    assert check(RIGHT[check.__name__]).startswith("right: ")
-    assert check(...).startswith("not yet: replace the three dots")
-    for nonsense in (None, "text", [], float("nan"), {}):
-        assert check(nonsense).startswith("not yet: ")
-
-
-@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
-def test_a_wrong_answer_gets_its_hint(name, answer, hint):
-    said = getattr(exercises, name)(answer)
-    assert said.startswith("not yet: ") and re.search(hint, said), said
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_default_dtype_of_the_notebook_does_not_matter(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        assert all(f(RIGHT[f.__name__]).startswith("right") for f in CHECKS)
-        assert torch.get_default_dtype() == dtype
-    finally:
-        torch.set_default_dtype(before)
+(
+    test_every_check_is_tested,
+    test_the_right_answer_and_the_stub,
+    test_a_wrong_answer_gets_its_hint,
+    test_the_default_dtype_of_the_notebook_does_not_matter,
+) = make_tests(CHECKS, RIGHT, WRONG)

@@ -28,6 +28,8 @@ from companion.experiments.imdb_linear import (
     LinearModel,
     _cross_validation,
     _one_fold,
+    _vectorizer,
+    counted_sample,
     fit_linear,
     linear_cell,
     naive_bayes_weights,
@@ -173,6 +175,15 @@ def test_naive_bayes_counts_presence():
 
     once, more = (naive_bayes_weights(csr_matrix(x), np.array([1, 0, 0])) for x in (counts > 0, counts))
     np.testing.assert_allclose(once, more)
+
+
+@pytest.mark.parametrize("longest", [2, 3])
+def test_texts_that_were_counted_once_are_counted_as_always(small, longest):
+    sample = counted_sample(small, longest)
+    for labels in (10, 30):
+        vectorizer = _vectorizer(longest, 1).fit(small.train(Cell("nb", labels, 5)).texts)
+        always = vectorizer.transform(sample.texts.texts)
+        assert always.nnz > 0 and (sample.for_vectorizer(vectorizer) != always).nnz == 0
 
 
 @pytest.mark.parametrize("model", LINEAR_MODELS)

@@ -124,6 +124,7 @@ def test_mistakes_are_one_line(run, capsys, monkeypatch):
         run("--models", "bert")
 
 
-def test_every_model_can_be_tried_out_on_the_mini_reviews(tmp_path):
-    assert benchmark.main(["--source", "mini", "--models", "tfidf", "--labels", "30", "--out", str(tmp_path)]) == 0
-    assert len(load_cells(tmp_path)) == 10
+def test_the_command_can_be_tried_out_on_the_mini_reviews(tmp_path):
+    arguments = ["--source", "mini", "--models", "tfidf", "--labels", "30", "--seeds", "0", "--out", str(tmp_path)]
+    assert benchmark.main(arguments) == 0
+    assert [cell["labels"] for cell in load_cells(tmp_path)] == [30]
