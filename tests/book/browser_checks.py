@@ -34,10 +34,10 @@ EMPTY_DRAWINGS = """() => {
     }
 }"""
 
-# Whether a text can be read follows from its color, size and weight, and from the grounds it stands on: of a kind that
-# agrees in all of these, a few stand for the rest: the longest (axe judges no single characters), and shorter ones (long
-# lines of code are out of sight in part). What may lie over something else, being positioned, is a kind of its own class;
-# a link also depends on the text around it.
+# Whether a text can be read follows from its color, size and weight, and from the grounds it stands on. Of a kind that
+# agrees in all of these a few stand for the rest: the longest (axe judges no single characters), and shorter ones (of a
+# long line of code, part may be out of sight). What may lie over something else, being positioned, is a kind of its own
+# class; a link also depends on the text around it.
 KINDS_OF_TEXT = """each => {
     const grounds = new Map([[null, '']]), kinds = new Map();
     const ground = e => {
