@@ -17,25 +17,68 @@ THEME_FINDINGS = {
 }
 COLOR_RULES = ("color-contrast", "link-in-text-block")
 
-# The drawing of a formula is hidden from screen readers and holds no text, but more elements than the rest of the page.
-AXE = """async ([known, options, excluded]) => (await axe.run({exclude: [['mjx-math'], ...excluded]}, {
-    resultTypes: ['violations'], ...options,
+# Only what failed is described. Finding a name for every element looked at would be most of the work.
+AXE = """async ([context, known, options]) => (await axe.run(context || document, {
+    resultTypes: ['violations'], preload: false, ...options,
 })).violations.flatMap(rule => rule.nodes
     .filter(node => !(rule.id in known && document.querySelector(node.target[0]).closest(known[rule.id])))
     .map(node => [rule.id, node.target.join(' '), (node.failureSummary || rule.help).split('\\n').pop()].join(': ')))"""
 
-# The colors of code and of signatures follow from their classes and from what they stand in: a block with nothing new
-# in it is left out.
-SAME_COLORS = """() => {
-    const seen = new Set();
-    for (const pre of document.querySelectorAll('pre, dt.sig')) {
-        const around = pre.parentElement.closest('.cell_output, .cell_input, .admonition, details, td, li');
-        const place = around ? around.className : '';
-        const kinds = new Set([pre, ...pre.querySelectorAll('*')].map(e => `${place} ${e.tagName} ${e.className}`));
-        pre.toggleAttribute('data-same-colors', [...kinds].every(kind => seen.has(kind)));
-        kinds.forEach(kind => seen.add(kind));
+# The drawing of a formula is hidden from screen readers and holds no text, but more elements than the rest of the page:
+# its place stays, empty.
+EMPTY_DRAWINGS = """() => {
+    const drawn = [...document.querySelectorAll('mjx-math')].map(e => [e, e.getBoundingClientRect()]);
+    for (const [e, box] of drawn) {
+        e.style.cssText += `; display: inline-block; width: ${box.width}px; height: ${box.height}px`;
+        e.replaceChildren();
     }
 }"""
+
+# Whether a text can be read follows from its color, size and weight, and from the grounds it stands on. Of a kind that
+# agrees in all of these a few stand for the rest: the longest (axe judges no single characters), and shorter ones (of a
+# long line of code, part may be out of sight). What may lie over something else, being positioned, is a kind of its own
+# class; a link also depends on the text around it.
+KINDS_OF_TEXT = """each => {
+    const grounds = new Map([[null, '']]), kinds = new Map();
+    const ground = e => {
+        if (!grounds.has(e)) {
+            const s = getComputedStyle(e), above = ground(e.parentElement);
+            let own = [s.backgroundColor, s.backgroundImage, s.opacity, s.filter, s.mixBlendMode, s.clipPath].join();
+            if (own === 'rgba(0, 0, 0, 0),none,1,none,normal,none') own = '';
+            if (s.position !== 'static' || s.float !== 'none') own += ` ${s.position} ${e.tagName} ${e.className}`;
+            grounds.set(e, own ? `${above} / ${own}` : above);
+        }
+        return grounds.get(e);
+    };
+    const look = (e, s = getComputedStyle(e)) =>
+        [s.color, s.fontSize, s.fontWeight, s.fontStyle, s.fontFamily, s.textShadow, s.textDecoration, s.borderBottom,
+         s.webkitTextFillColor, s.webkitTextStroke].join();
+    const fields = 'input, select, textarea, button', disabled = '[disabled], [aria-disabled=true]';
+    for (const e of document.querySelectorAll('body *')) {
+        const words = [...e.childNodes].filter(c => c.nodeType === 3).map(c => c.data.trim()).join('');
+        const link = e.matches('a, [role=link]');
+        if (!(words || link || e.matches(fields)) || e.closest('mjx-container, script, style, title')) continue;
+        if (!e.getClientRects().length || !e.checkVisibility({visibilityProperty: true})) continue;
+        const kind = [ground(e), look(e), e.matches(fields) && e.tagName, !!e.closest(disabled),
+            !!e.closest('label')?.control?.disabled];
+        if (link) {
+            let block = e.parentElement;
+            while (getComputedStyle(block).display === 'inline') block = block.parentElement;
+            const length = element => element.textContent.trim().length;
+            const linked = [...block.querySelectorAll('a, [role=link]')].reduce((sum, a) => sum + length(a), 0);
+            kind.push(look(e.parentElement), Math.sign(length(block) - linked - length(e)), length(block) > linked);
+        }
+        const key = kind.join(' | ');
+        if (!kinds.has(key)) kinds.set(key, []);
+        kinds.get(key).push([words.length, e]);
+    }
+    for (const group of kinds.values()) {
+        group.sort((a, b) => b[0] - a[0]);
+        for (let i = 0; i < each; i++) group[Math.floor(i * group.length / each)][1].dataset.looked = '';
+    }
+    return kinds.size;
+}"""
+EACH_KIND = 3  # texts looked at
 
 SETTLE = """async () => {
     await document.fonts.ready;
@@ -157,13 +200,17 @@ def axe_source() -> str:
 
 
 def inaccessible(page: Any, *, colors_only: bool = False) -> list[str]:
-    """What axe-core finds, by all its usual rules or by those about colors, but for the known findings in the theme."""
+    """What axe-core finds, by all its usual rules or by those about colors, but for the known findings in the theme.
+
+    It leaves the formulas of the page without their drawings.
+    """
     page.evaluate(axe_source())
-    page.evaluate(SAME_COLORS)
-    hidden = [["mjx-assistive-mml"], ["[data-same-colors]"]]
-    colors = {"runOnly": {"type": "rule", "values": COLOR_RULES}}
-    found = page.evaluate(AXE, [THEME_FINDINGS, colors, hidden])
+    page.evaluate(EMPTY_DRAWINGS)
+    found = []
     if not colors_only:
         others = {"rules": {rule: {"enabled": False} for rule in COLOR_RULES}}
-        found += page.evaluate(AXE, [THEME_FINDINGS, others, []])
+        found += page.evaluate(AXE, [None, THEME_FINDINGS, others])
+    if page.evaluate(KINDS_OF_TEXT, EACH_KIND):
+        colors = {"runOnly": {"type": "rule", "values": COLOR_RULES}}
+        found += page.evaluate(AXE, ["[data-looked]", THEME_FINDINGS, colors])
     return found

@@ -103,6 +103,9 @@ def test_figures_are_weighed(small: Callable) -> None:
     assert site_checks.figure_bytes(Page(small(), "p.html")) == {"a.png": 4}
 
 
+ALIKE = '<p style="color: #333">a text of some length</p>' * 5
+PALE = "<style>.pale { color: #ccc }</style>"
+LINKS = "<style>a { color: #111; text-decoration: none } p { color: #000 }</style>"
 IN_BROWSER = [
     ("unready_widgets", '<div data-afm="x"></div>', "not ready"),
     ("unready_widgets", '<div data-afm="x" data-ready="1"></div>', "data-widget and data-rev"),
@@ -130,6 +133,28 @@ IN_BROWSER = [
     ("inaccessible", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
     ("wrong_colors", '<span style="color: #ccc; background: #fff">pale</span>', "color-contrast"),
     ("wrong_colors", '<pre>x</pre><pre><b style="color: #ccc; background: #fff">pale</b></pre>', "color-contrast"),
+    # One of many that seem alike: another color, ground or size, on a link or below, in a row of disabled buttons.
+    ("wrong_colors", f'{ALIKE}<p style="color: #ccc">pale</p>', "color-contrast"),
+    ("wrong_colors", f'{ALIKE}<p style="background: #444">dark</p>', "color-contrast"),
+    ("wrong_colors", f'{ALIKE}<div style="background: #444"><p><i>dark</i></p></div>', "color-contrast"),
+    ("wrong_colors", f'{ALIKE}<div style="opacity: 0.3"><p>faint</p></div>', "color-contrast"),
+    (
+        "wrong_colors",
+        "".join(f'<p style="color: #888; font-size: {size}px">long enough</p>' for size in (30, 30, 30, 16)),
+        "color-contrast",
+    ),
+    (
+        "wrong_colors",
+        f"{'<button disabled>No</button>' * 5}<style>button {{ color: #ccc; background: #fff }}</style>"
+        "<button>Yes</button>",
+        "color-contrast",
+    ),
+    ("wrong_colors", f'{"<b class=pale>1</b> " * 5}{PALE}<p><b class="pale">words</b></p>', "color-contrast"),
+    (
+        "wrong_colors",
+        f'{"<p><a href=#top>only</a></p>" * 5}{LINKS}<p>In the midst of <a href="#top">words</a></p>',
+        "link-in-text",
+    ),
     ("inaccessible", "</article></main><p>Outside of everything</p>", "region"),
 ]
 BROWSER_CHECKS = {

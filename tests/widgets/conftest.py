@@ -24,6 +24,9 @@ PAGE = """<!doctype html>
 <body><main><h1>Widgets</h1>{body}</main></body></html>
 """
 
+# Only what failed is described: finding a name for every element looked at would be most of the work.
+AXE = {"resultTypes": ["violations"], "selectors": False, "preload": False}
+
 
 class Figure:
     """One widget on a page, ready to be driven."""
@@ -77,6 +80,13 @@ class Figure:
 
     def button(self, name: str) -> Locator:
         return self.root.get_by_role("button", name=name, exact=True)
+
+    def violations(self, within: str | None = None) -> list[tuple[str, list[str]]]:
+        """What axe-core finds on the page, or within what the selector names: rules, and some elements of each."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page, context=within, options=AXE).response["violations"]
+        return [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found]
 
     def redraw_ms(self, label: str, values: Sequence[float]) -> float:
         """What one move of this slider costs, style and layout included, in milliseconds of the page's own thread.
