@@ -16,7 +16,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test quick-checks slow-checks lint types unit notebooks-check site-check lab serve notebooks \
-	diagrams bench repository clean
+	diagrams bench reproduce repository clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s%s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ notebooks: $(READY)  ## execute the chapters and store normalized outputs
 
 bench: $(READY)  ## speed beside what you would use instead, as ratios (about half an hour)
 	$(PY) -m benchmarks.speed --out book/results/speed.json
+
+reproduce: $(READY)  ## measure what is missing of the results on IMDB (days on one core); ARGS=--list says what
+	$(PY) -m benchmarks.imdb $(ARGS)
 
 diagrams: $(READY)  ## draw new mermaid diagrams (needs npm and a browser)
 	$(PY) book/tools/render_mermaid.py

@@ -27,16 +27,22 @@ def load_result(name: str, *, folder: Path | None = None) -> dict[str, Any]:
     ValueError: results/nothing-of-that-name.json is not beside this notebook; the recorded runs stand in the book's \
 repository under book/results: clone it, or put that file into a folder called results beside the notebook
     """
+    loaded: dict[str, Any] = json.loads(find_result(f"{name}.json", folder=folder).read_text(encoding="utf-8"))
+    return loaded
+
+
+def find_result(name: str, *, folder: Path | None = None) -> Path:
+    """Where a recorded file, or a folder of them, stands; arguments and errors as in :func:`load_result`."""
     here = (Path.cwd() if folder is None else folder).resolve()
     for base in (here, *here.parents):
-        for path in (base / "results" / f"{name}.json", base / "book" / "results" / f"{name}.json"):
-            if path.is_file():
-                loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-                return loaded
+        for path in (base / "results" / name, base / "book" / "results" / name):
+            if path.exists():
+                return path
     require(
         False,
-        f"results/{name}.json is not beside this notebook; the recorded runs stand in the book's repository under "
-        "book/results: clone it, or put that file into a folder called results beside the notebook",
+        f"results/{name} is not beside this notebook; the recorded runs stand in the book's repository under "
+        f"book/results: clone it, or put that {'file' if Path(name).suffix else 'folder'} into a folder called results "
+        "beside the notebook",
     )
     raise AssertionError
 

@@ -1,0 +1,126 @@
+"""The networks on IMDB, as their recipes say: fine-tuned in full, by LoRA, by a probe, and from scratch.
+
+With fewer labels than all, a recipe is changed as :func:`few_label_changes` says.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from companion.experiments.imdb import VALIDATION, Cell
+from companion.experiments.imdb_source import UNCALIBRATED, Source
+from companion.training.checkpoint import checkpoints, load_checkpoint
+from companion.training.finetune import build_finetuner, finetuned, read_split
+from companion.training.finetune_config import FineTuneRun, read_finetune
+from companion.training.finetune_record import finetune_summary
+from companion.training.finetuner import FineTuner
+from companion.training.pretrain import use_machine
+from companion.training.run_folder import RUN
+
+VALIDATED_FROM = 1000
+"""From so many labels on, a tenth of them is held out; fewer are needed to learn from."""
+LEAST_STEPS = 150
+EPOCHS = 3
+BATCH = 32
+RATES = {"full": 3e-4, "lora": 2e-3, "probe": 1e-2, "scratch": 5e-4}
+
+
+def few_label_changes(method: str, labels: int) -> list[str]:
+    """What differs from the recipe with few labels, as overrides.
+
+    Three epochs are few steps then: there are :data:`LEAST_STEPS` at least, half of a tenth of them to warm up, and the
+    rate is smaller (Mosbach et al. 2021: small sets need more steps, and a small rate). Below :data:`VALIDATED_FROM`
+    labels nothing is held out: the last weights are taken, whose probabilities no temperature corrects.
+
+    >>> few_label_changes("full", 100)[:3]
+    ['finetune.epochs=0', 'finetune.validation=0.0', 'train.max_steps=150']
+    """
+    share = VALIDATION if labels >= VALIDATED_FROM else 0.0
+    per_epoch = -(-round((1.0 - share) * labels) // BATCH)
+    steps = max(LEAST_STEPS, EPOCHS * per_epoch)
+    values = {
+        "finetune.epochs": 0,
+        "finetune.validation": share,
+        "train.max_steps": steps,
+        "train.warmup_steps": steps // 10,
+        "train.eval_every": steps // 6 if share else 0,
+        "train.batch_size": BATCH,
+        "train.peak_lr": RATES[method],
+    }
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def network_run(cell: Cell, source: Source, recipes: Path, overrides: Sequence[str] = ()) -> FineTuneRun:
+    """The run of a cell: the recipe ``imdb-MODEL.toml`` with the cell's labels and seed, and single values replaced."""
+    changes = [
+        f"data.source={source.name}",
+        f"data.limit={source.limit(cell)}",
+        f"data.seed={cell.seed}",
+        f"train.seed={cell.seed}",
+    ]
+    if not source.is_whole(cell):
+        changes += few_label_changes(cell.model, cell.labels)
+    return read_finetune(recipes / f"imdb-{cell.model}.toml", [*changes, *overrides])
+
+
+def network_cell(
+    cell: Cell, source: Source, *, recipes: Path, runs: Path, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Train and judge a network: what the cell's file says, but for the command.
+
+    Args:
+        cell: which.
+        source: of the reviews.
+        recipes: the folder of the run files.
+        runs: where a training that is interrupted leaves its checkpoint, under the cell's name. That of all labels
+            stays: ``companion evaluate``, ``predict`` and ``export`` take it.
+        overrides: of the recipe, like ``"machine.threads=2"``.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and has saved.
+        ValueError: the data are missing, or the checkpoint in ``runs`` is of another recipe.
+    """
+    run, folder = network_run(cell, source, recipes, overrides), runs / cell.name
+    device = use_machine(run.machine)
+    data = read_split(run)
+    began = time.perf_counter()
+    tuner = build_finetuner(run, data=data, device=device)
+    features = time.perf_counter() - began if run.finetune.method == "probe" else 0.0
+    _train(tuner, run, folder)
+    record = finetune_summary(tuner, data, command="")
+    classifier = finetuned(run, tuner.state_dict())
+    classifier.model.to(device)
+    test = source.test(cell)
+    logits = classifier.logits(test.texts, kind=tuner.config.precision)
+    best = tuner.best
+    whole = source.is_whole(cell)
+    if not whole:
+        shutil.rmtree(folder)
+    kept = ("parameters", "trained", "operations", "config", "machine", "steps", "tokens", "real_share", "held_out")
+    return {
+        **source.judge(cell, logits, test, temperature=classifier.temperature),
+        "validation_accuracy": None if best is None else best["scores"]["accuracy"],
+        "seconds": record["seconds"] + features,
+        **(UNCALIBRATED if best is None else _calibrated(best)),
+        **{name: record[name] for name in kept},
+        **({"train": record["train"]} if whole else {}),
+        "labels_used": {"train": len(data.train), "validation": 0 if data.validation is None else len(data.validation)},
+    }
+
+
+def _train(tuner: FineTuner, run: FineTuneRun, folder: Path) -> None:
+    """To the end, from the checkpoint in the folder if there is one."""
+    if checkpoints(folder):
+        tuner.load_state_dict(load_checkpoint(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).write_text(json.dumps(run.to_dict(), indent=1) + "\n", encoding="utf-8")
+    tuner.fit(checkpoint_dir=folder)
+    if tuner.interrupted:
+        raise KeyboardInterrupt
+
+
+def _calibrated(best: dict[str, Any]) -> dict[str, float | None]:
+    return {"temperature": best["temperature"], "ece_before": best["ece"], "ece_after": best["calibrated_ece"]}

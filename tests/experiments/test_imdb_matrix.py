@@ -1,0 +1,129 @@
+"""`python -m benchmarks.imdb` on IMDB in small: it fills what is missing, is interrupted, goes on, and says so."""
+
+import json
+
+import pytest
+import torch
+from small_imdb import SMALL, TEST, WHOLE, write_imdb, write_recipes
+
+from benchmarks import imdb as benchmark
+from companion import BERT, TransformerConfig
+from companion.experiments import imdb_networks
+from companion.experiments.imdb import FIELDS, NETWORKS, load_cells
+from companion.models.pretrained import save_pretrained
+from companion.training.checkpoint import checkpoints
+from companion.training.finetune import load_finetuned
+
+SHAPE = {"vocab_size": 8192, "max_len": 24, "d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff": 12, "position": "rope"}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The command on small data, with recipes of a tiny BERT, in folders of its own."""
+    write_imdb(tmp_path, monkeypatch)
+    torch.manual_seed(5)
+    bert = save_pretrained(tmp_path / "bert", BERT(TransformerConfig(**SHAPE, n_segments=2)), card="")
+    write_recipes(tmp_path / "recipes", bert.as_posix())
+    monkeypatch.setattr(benchmark, "RECIPES", tmp_path / "recipes")
+
+    def command(*arguments):
+        places = ["--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
+        return benchmark.main([*map(str, arguments), *places], source=SMALL)
+
+    command.folder = tmp_path
+    return command
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_network_with_all_labels(run, model):
+    assert run("--models", model, "--labels", WHOLE, "--seeds", 1) == 0
+    (cell,) = load_cells(run.folder / "out")
+    assert set(FIELDS) <= set(cell) and all(cell[name] is not None for name in FIELDS)
+    assert cell["config"]["data"]["seed"] == cell["config"]["train"]["seed"] == cell["seed"] == 1
+    assert cell["labels_used"] == {"train": WHOLE - 6, "validation": 6}
+    assert (cell["trained"] == cell["parameters"]) == (model in ("full", "scratch"))
+    assert cell["command"] == f"python -m benchmarks.imdb --models {model} --labels {WHOLE} --seeds 1"
+    kept = run.folder / "runs" / f"{model}-n{WHOLE}-s1"  # what ships comes from here
+    classifier = load_finetuned(kept)[0]
+    texts = SMALL.test(benchmark.Cell(model, WHOLE, 1)).texts
+    wrong = classifier.logits(texts).argmax(dim=-1) != torch.tensor([0] * (TEST // 2) + [1] * (TEST // 2))
+    assert wrong.nonzero()[:, 0].tolist() == cell["wrong_rows"]
+
+
+def test_few_labels(run):
+    overrides = ["--set", "train.max_steps=3", "--set", "train.warmup_steps=1"]
+    assert run("--models", "full", "scratch", "--labels", 10, "--seeds", 0, *overrides) == 0
+    for cell in load_cells(run.folder / "out"):
+        assert (cell["steps"], cell["labels_used"]) == (3, {"train": 10, "validation": 0})
+        assert cell["validation_accuracy"] is None and cell["temperature"] is None
+        assert cell["command"].endswith("--seeds 0 --set train.max_steps=3 --set train.warmup_steps=1")
+        assert cell["test"]["texts"] == SMALL.sample
+    assert not list((run.folder / "runs").iterdir())
+
+
+def test_what_is_there_is_not_measured_again(run, capsys):
+    assert run("--models", "tfidf", "--labels", 10, 30, "--seeds", 0) == 0
+    file = run.folder / "out" / "tfidf-n10-s0.json"
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "accuracy": 2.0}), encoding="utf-8")
+    assert run("--models", "tfidf", "--labels", 10, 30, "--seeds", 0, 1) == 0
+    assert "2 of 4 cells are there already" in capsys.readouterr().out
+    cells = load_cells(run.folder / "out")
+    assert [(cell["labels"], cell["seed"]) for cell in cells] == [(10, 0), (10, 1), (30, 0), (30, 1)]
+    assert cells[0]["accuracy"] == 2.0
+
+
+def test_the_list_counts_what_is_missing_and_measures_nothing(run, capsys):
+    assert run("--models", "tfidf", "--labels", 10, "--seeds", 0) == 0
+    capsys.readouterr()
+    assert run("--models", "tfidf", "lora", "--seeds", 0, 1, "--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:5] == ["lora", str(WHOLE), "0", "of", "2"]
+    assert lines[2].split()[:7] == ["tfidf", "10", "1", "of", "2", "1:", "about"]
+    assert lines[-1].startswith("7 of 8 cells are missing; about ")
+    assert len(load_cells(run.folder / "out")) == 1
+
+
+def test_an_interrupted_network_goes_on_where_it_was(run, monkeypatch, capsys):
+    arguments = ("--models", "full", "--labels", WHOLE, "--seeds", 0)
+    step = imdb_networks.FineTuner.train_step
+
+    def interrupted(self):
+        record = step(self)
+        if self.step == 2:
+            signal_to_itself()
+        return record
+
+    monkeypatch.setattr(imdb_networks.FineTuner, "train_step", interrupted)
+    assert run(*arguments) == benchmark.INTERRUPTED
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+    assert not (run.folder / "out").exists() and checkpoints(run.folder / "runs" / f"full-n{WHOLE}-s0")
+    monkeypatch.setattr(imdb_networks.FineTuner, "train_step", step)
+    assert run(*arguments) == 0
+    (cell,) = load_cells(run.folder / "out")
+    assert cell["steps"] == 4
+    (folder,) = (run.folder / "runs").iterdir()
+    assert [path.name for path in checkpoints(folder)][-1] == "step-00000004"
+
+
+def signal_to_itself():
+    import signal
+
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_mistakes_are_one_line(run, capsys, monkeypatch):
+    assert run("--models", "nb", "--labels", 9) == 1
+    assert "error: 9 labels of imdb: take 10 at least and 60 at most" in capsys.readouterr().err
+    assert run("--models", "full", "--labels", 10, "--set", "train.rate=1") == 1
+    assert "imdb-full.toml: [train]" in capsys.readouterr().err
+    assert run("--models", "full", "--labels", 10, "--set", "rate") == 1
+    assert "cannot read 'rate'" in capsys.readouterr().err
+    assert benchmark.main(["--source", "mini"]) == 1
+    assert "give --out for another source" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("--models", "bert")
+
+
+def test_every_model_can_be_tried_out_on_the_mini_reviews(tmp_path):
+    assert benchmark.main(["--source", "mini", "--models", "tfidf", "--labels", "30", "--out", str(tmp_path)]) == 0
+    assert len(load_cells(tmp_path)) == 10
