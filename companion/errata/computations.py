@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from companion.errata import fine_tuning
 from companion.errata.data import Erratum, Written, get_erratum, numbers, printed, source_example
 from companion.errors import require
 from companion.history.landmarks import load_events, load_winters
@@ -326,12 +327,17 @@ COMPUTATIONS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "F4": _f4,
         "F5": _f5,
         "F6": _f6,
+        "F7": fine_tuning.f7,
         "F8": _f8,
         "H1": _h1,
         "H2": _h2,
         "H3": _h3,
         "H4": _h4,
+        "H7": fine_tuning.h7,
         "H8": _h8,
+        "H11": fine_tuning.h11,
+        "C2": fine_tuning.c2,
+        "C3": fine_tuning.c3,
         "C4": _c4,
         "C5": _c5,
         "C6": _c6,
