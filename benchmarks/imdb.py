@@ -33,12 +33,12 @@ SOURCES = {"imdb": Source(), "mini": Source("mini", whole=2000, sample=500)}
 INTERRUPTED = 130
 #: seconds of a cell on one thread: with all labels; with few: at least, and for each label
 ESTIMATES = {
-    "full": (2400, 120, 0.1),
-    "lora": (1800, 120, 0.1),
-    "probe": (400, 60, 0.01),
-    "scratch": (3000, 120, 0.1),
-    "nb": (150, 8, 0.01),
-    "tfidf": (100, 5, 0.007),
+    "full": (2600, 150, 0.1),
+    "lora": (2200, 150, 0.1),
+    "probe": (900, 100, 0.01),
+    "scratch": (4000, 150, 0.1),
+    "nb": (180, 4, 0.02),
+    "tfidf": (90, 4, 0.01),
     "listing": (1200, 60, 0.05),
     "listing-mended": (1200, 60, 0.05),
 }
@@ -168,8 +168,19 @@ def _path(out: Path, cell: Cell) -> Path:
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of the cell to five places, seconds to one."""
-    return {k: round(v, 1 if k.startswith("seconds") else 5) if isinstance(v, float) else v for k, v in values.items()}
+    """Seconds to one place, other numbers to five; what was set (a rate of 1e-8, say) and the curves stay."""
+    return {
+        k: v if k in ("config", "machine", "train") else _round(v, 1 if k.startswith("seconds") else 5)
+        for k, v in values.items()
+    }
+
+
+def _round(value: Any, places: int) -> Any:
+    if isinstance(value, dict):
+        return {k: _round(v, places) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_round(v, places) for v in value]
+    return round(value, places) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

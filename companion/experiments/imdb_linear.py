@@ -44,7 +44,7 @@ class LinearModel:
 
 LINEAR_MODELS = {
     "nb": LinearModel("naive-bayes", 3, (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)),
-    "tfidf": LinearModel("tf-idf", 2, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)),
+    "tfidf": LinearModel("tf-idf", 2, (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)),
 }
 
 

@@ -22,21 +22,22 @@ from companion.training.run_folder import RUN
 
 VALIDATED_FROM = 1000
 """From so many labels on, a tenth of them is held out; fewer are needed to learn from."""
-LEAST_STEPS = 150
+LEAST_STEPS = 100
 EPOCHS = 3
-BATCH = 32
+BATCH = 16
 RATES = {"full": 3e-4, "lora": 2e-3, "probe": 1e-2, "scratch": 5e-4}
 
 
 def few_label_changes(method: str, labels: int) -> list[str]:
     """What differs from the recipe with few labels, as overrides.
 
-    Three epochs are few steps then: there are :data:`LEAST_STEPS` at least, half of a tenth of them to warm up, and the
-    rate is smaller (Mosbach et al. 2021: small sets need more steps, and a small rate). Below :data:`VALIDATED_FROM`
-    labels nothing is held out: the last weights are taken, whose probabilities no temperature corrects.
+    Three epochs would be few steps then: batches are of :data:`BATCH` reviews, and there are :data:`LEAST_STEPS` at
+    least, a tenth of them to warm up (Mosbach et al. 2021: what small sets lack is steps). Rates are those of
+    :data:`RATES`. Below :data:`VALIDATED_FROM` labels nothing is held out: the last weights are taken, whose
+    probabilities no temperature corrects.
 
     >>> few_label_changes("full", 100)[:3]
-    ['finetune.epochs=0', 'finetune.validation=0.0', 'train.max_steps=150']
+    ['finetune.epochs=0', 'finetune.validation=0.0', 'train.max_steps=100']
     """
     share = VALIDATION if labels >= VALIDATED_FROM else 0.0
     per_epoch = -(-round((1.0 - share) * labels) // BATCH)
