@@ -175,7 +175,8 @@ def train_small_classifier(
     rows, labels = [classifier.ids(text) for text in reviews.texts], torch.tensor(reviews.labels)
     model, generator = classifier.model, torch.Generator().manual_seed(seed)
     shares = hiding_shares(reviews, classifier.vocabulary, unknown=unknown, rare=rare)
-    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average)) if average else None
+    running = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
+    mean = AveragedModel(model, multi_avg_fn=running) if average else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=weight_decay, fused=True)
     batches = _batches(rows, _units(rows, reviews.labels), batch_size, generator)
     start = time.process_time()
