@@ -64,8 +64,10 @@ def _part(*, held: bool) -> Grammar:
 
 
 def _group(group: Verdicts, *, held: bool) -> Verdicts:
+    """Sentences or halves are parted, ways to join halves are not: who has only met "{aside}, but {held}" misreads
+    "{held}, but {aside}", and rightly so."""
     halves = {name: kept(lines, held=held) for name, lines in group.halves.items()}
-    return Verdicts(kept(group.joins, held=held), halves)
+    return Verdicts(group.joins if any(halves.values()) else kept(group.joins, held=held), halves)
 
 
 def _judging(rules: Grammar, name: str, i: int, *, held: bool) -> dict[str, Pairs]:

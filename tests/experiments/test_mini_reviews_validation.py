@@ -17,7 +17,8 @@ def lists(rules):
     for name, groups in rules.verdicts.items():
         for i, group in enumerate(groups):
             found |= {(name, i, half): lines for half, lines in group.halves.items()}
-            found[name, i, "joins"] = group.joins
+            if not any(group.halves.values()):
+                found[name, i, "joins"] = group.joins
     return found | dict(rules.once) | dict(rules.parts)
 
 
@@ -33,7 +34,10 @@ def test_each_list_of_four_and_more_is_parted_and_nothing_is_lost():
             parted += 1
         else:
             assert learn[name] == judge[name] == tuple(options)
-    assert parted > 60
+    assert parted > 40
+    for name, groups in JUDGE.verdicts.items():  # the ways to join halves serve both
+        for mine, theirs in zip(LEARN.verdicts[name], groups, strict=True):
+            assert mine.joins == theirs.joins or not any(mine.halves.values())
     assert len(LEARN.topics) == 9 and len(JUDGE.topics) == 3
     assert not {str(topic) for topic in LEARN.topics} & {str(topic) for topic in JUDGE.topics}
 
