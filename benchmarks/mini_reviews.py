@@ -2,17 +2,26 @@
 
     python -m benchmarks.mini_reviews [--seeds 0 1 2] [--out book/results/mini_reviews.json]
 
-writes one cell (model, seed) after the other, and goes on where it was interrupted; move the file away to begin anew,
-as after a change of the grammar. With each seed both models learn from the same reviews of the training split, of which
-most are pairs of twins, and are judged on the same reviews of the test split, whose sentences and content words no
-training review has. The linear model also learns from as many reviews drawn singly, which suit it better.
+writes one cell (part, model, seed) after the other, and goes on where it was interrupted; move the file away to begin
+anew, as after a change of the grammar. With each seed both models learn from the same reviews of the training split,
+of which most are pairs of twins, and are judged on the same reviews of the test split, whose sentences and content
+words no training review has. The linear model also learns from as many reviews drawn singly, which suit it better.
+
+Nothing is chosen by the test. How the Transformer is trained is chosen first, among the ``candidates`` of the
+configuration: each learns from three quarters of the training split's sentences and content words, and is judged on the
+rest (:func:`companion.experiments.mini_reviews_validation.validation_grammars`); the best on the average of the seeds
+then learns anew from the whole training split, and only it meets the test. What the candidates have in common (shape,
+steps, dropout, weight decay) dates from earlier trials, which did look at the test. The linear model chooses among its
+settings by a part of its own training reviews; beside it stands the best that any setting would have reached.
 """
 
 import argparse
+import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from companion.data.mini_reviews import MiniReviews, mini_reviews
+from companion.data.mini_reviews import MiniReviews, draw_reviews, mini_reviews
 from companion.experiments.mini_reviews import (
     SHAPE,
     ReviewClassifier,
@@ -20,22 +29,32 @@ from companion.experiments.mini_reviews import (
     paired_reviews,
     train_small_classifier,
 )
+from companion.experiments.mini_reviews_validation import validation_grammars
 from companion.experiments.ngrams import WEIGHTINGS, ngram_accuracy
 from companion.experiments.results import Record
 from companion.runtime import keep_memory
 
 RESULT = Path(__file__).resolve().parents[1] / "book" / "results" / "mini_reviews.json"
 MODELS = ("n-grams", "n-grams, reviews drawn singly", "Transformer")
+VALIDATION, TEST = "validation", "test"  #: what a cell was judged on
 AT_MOST, AT_LEAST = 0.75, 0.95  #: what the linear model must not exceed, what the Transformer must reach
-TRAINING = {"steps": 4000, "batch_size": 64, "peak_lr": 2e-3, "unknown": 0.08, "weight_decay": 0.1}
+#: how a Transformer may be trained: what all candidates share, and each one's own
+COMMON = {"steps": 4000, "batch_size": 64, "peak_lr": 2e-3, "weight_decay": 0.1, **SHAPE, "dropout": 0.1}
+RARE = {**COMMON, "unknown": 0.03, "rare": 0.01, "average": 0.998}
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "any word hidden alike": {**COMMON, "unknown": 0.08},
+    "rare words hidden sooner": RARE,
+    "rare words hidden sooner, 3 blocks": {**RARE, "n_layers": 3},
+}
 CONFIG: dict[str, Any] = {
     "train": 48_000,
+    "validation": 4000,
     "test": 4000,
     "weightings": WEIGHTINGS,
     "longest": [1, 2, 3],
     "cs": [0.1, 1.0, 10.0],
-    "training": TRAINING,
-    "model": {**SHAPE, "dropout": 0.1},
+    "candidates": CANDIDATES,
+    "choice_seeds": [0, 1],
 }
 
 
@@ -45,28 +64,35 @@ def reviews_of(model: str, seed: int, config: dict[str, Any]) -> tuple[MiniRevie
     return draw(config["train"], seed=2 * seed), mini_reviews(config["test"], seed=2 * seed + 1, split="test")
 
 
+def validation_reviews(seed: int, config: dict[str, Any]) -> tuple[MiniReviews, MiniReviews]:
+    """What a candidate learns from and what it is judged on: both are of the training split."""
+    learn, judge = validation_grammars()
+    train = paired_reviews(config["train"], seed=2 * seed, rules=learn)
+    return train, draw_reviews(judge, config["validation"], generator=random.Random(2 * seed + 1))
+
+
 def linear_cell(train: MiniReviews, test: MiniReviews, config: dict[str, Any]) -> dict[str, Any]:
     """The n-gram model, tuned on a part of ``train``."""
     grid = {key: config[key] for key in ("weightings", "longest", "cs")}
     return vars(ngram_accuracy(train, test, **grid))
 
 
-def transformer_cell(train: MiniReviews, test: MiniReviews, config: dict[str, Any], seed: int) -> dict[str, Any]:
+def transformer_cell(train: MiniReviews, judged: MiniReviews, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The Transformer, trained from scratch; its accuracy by construction, too."""
-    classifier = train_small_classifier(train, seed=seed, progress=True, **config["training"], **config["model"])
-    right = classifier.right(test)
+    classifier = train_small_classifier(train, seed=seed, progress=True, **settings)
+    right = classifier.right(judged)
     return {
         "accuracy": sum(right) / len(right),
-        "by_construction": _by_construction(test, right),
+        "by_construction": _by_construction(judged, right),
         "seconds_of_training": round(classifier.seconds, 1),
         "parameters": _parameters(classifier),
         "losses": [round(x, 4) for x in classifier.losses[9::10]],
     }
 
 
-def _by_construction(test: MiniReviews, right: list[bool]) -> dict[str, float]:
-    found: dict[str, list[bool]] = {name: [] for name in sorted(set(test.constructions))}
-    for name, is_right in zip(test.constructions, right, strict=True):
+def _by_construction(judged: MiniReviews, right: list[bool]) -> dict[str, float]:
+    found: dict[str, list[bool]] = {name: [] for name in sorted(set(judged.constructions))}
+    for name, is_right in zip(judged.constructions, right, strict=True):
         found[name].append(is_right)
     return {name: round(sum(hits) / len(hits), 4) for name, hits in found.items()}
 
@@ -84,22 +110,54 @@ def main(arguments: list[str] | None = None, config: dict[str, Any] | None = Non
     config = {**(config or CONFIG), "data": data_digest()}
     record = Record(options.out, command="python -m benchmarks.mini_reviews", config=config)
     keep_memory()
+    for seed in config["choice_seeds"]:
+        for name in config["candidates"]:
+            validate(record, name, seed, config)
+    settings = chosen(record.content["runs"])
     for seed, model in [(seed, model) for seed in options.seeds for model in MODELS]:
-        if record.has(model=model, seed=seed):
-            continue
-        train, test = reviews_of(model, seed, config)
-        print(f"{model}, seed {seed}: learns from {len(train):,} reviews, is judged on {len(test):,}", flush=True)
-        cell = (
-            transformer_cell(train, test, config, seed) if model == "Transformer" else linear_cell(train, test, config)
-        )
-        record.add({"model": model, "seed": seed}, cell)
+        judge(record, model, settings, seed, config)
     return report(record)
+
+
+def validate(record: Record, settings: str, seed: int, config: dict[str, Any]) -> None:
+    """Judge one candidate on what the training split holds back, unless that is recorded."""
+    key = {"part": VALIDATION, "model": "Transformer", "settings": settings, "seed": seed}
+    if not record.has(**key):
+        train, judged = validation_reviews(seed, config)
+        print(f"validation of {settings!r}, seed {seed}", flush=True)
+        record.add(key, transformer_cell(train, judged, config["candidates"][settings], seed))
+
+
+def chosen(runs: list[dict[str, Any]]) -> str:
+    """The candidate that is best in validation, on the average of its seeds; of equals the first."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        if run["part"] == VALIDATION:
+            found.setdefault(run["settings"], []).append(run["accuracy"])
+    return max(found, key=lambda name: sum(found[name]) / len(found[name]))
+
+
+def judge(record: Record, model: str, settings: str, seed: int, config: dict[str, Any]) -> None:
+    """Judge one model on the test split, unless that is recorded."""
+    if record.has(part=TEST, model=model, seed=seed):
+        return
+    train, judged = reviews_of(model, seed, config)
+    print(f"{model}, seed {seed}: learns from {len(train):,} reviews, is judged on {len(judged):,}", flush=True)
+    key = {"part": TEST, "model": model, "seed": seed}
+    if model == "Transformer":
+        key["settings"] = settings
+        record.add(key, transformer_cell(train, judged, config["candidates"][settings], seed))
+    else:
+        record.add(key, linear_cell(train, judged, config))
 
 
 def report(record: Record) -> int:
     """Say what was recorded, and whether it meets the goals."""
     missed = 0
     for run in record.content["runs"]:
+        if run["part"] == VALIDATION:
+            print(f"{run['settings']:>34}, seed {run['seed']}: {run['accuracy']:.1%} in validation")
+            continue
         met = meets_its_goal(run)
         missed += not met
         bound = f"at least {AT_LEAST:.0%}" if run["model"] == "Transformer" else f"at most {AT_MOST:.0%}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from companion.config import TransformerConfig
 from companion.data.mini_reviews import MiniReviews, draw_reviews, mini_reviews
@@ -149,6 +150,8 @@ def train_small_classifier(
     batch_size: int = 64,
     peak_lr: float = 2e-3,
     unknown: float = 0.05,
+    rare: float = 0.0,
+    average: float = 0.0,
     weight_decay: float = 0.01,
     seed: int = 0,
     progress: bool = False,
@@ -156,9 +159,11 @@ def train_small_classifier(
 ) -> ReviewClassifier:
     """Train a fresh classifier on ``reviews``, in as many rounds as the ``steps`` take; with a bar if ``progress``.
 
-    AdamW, gradients clipped to norm 1; the rate rises for a tenth of the steps and then falls along a cosine. A share
-    ``unknown`` of the words is read as unknown, chosen anew at each step, so that the model gets used to reviews with
-    words that it has not met.
+    AdamW, gradients clipped to norm 1; the rate rises for a tenth of the steps and then falls along a cosine. Words are
+    read as unknown at random, chosen anew at each step, so that the model gets used to reviews with words that it has
+    not met: a share ``unknown`` of all, and more of the rare ones (:func:`hiding_shares`). With ``average`` above 0 the
+    model that comes back has the running mean of the weights, θ' ← ``average`` θ' + (1 - ``average``) θ after each step
+    (Polyak and Juditsky 1992).
 
     Raises:
         ValueError: there are fewer reviews than one batch takes.
@@ -169,6 +174,9 @@ def train_small_classifier(
     classifier = small_classifier(reviews, seed=seed, **changes)
     rows, labels = [classifier.ids(text) for text in reviews.texts], torch.tensor(reviews.labels)
     model, generator = classifier.model, torch.Generator().manual_seed(seed)
+    shares = hiding_shares(reviews, classifier.vocabulary, unknown=unknown, rare=rare)
+    running = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
+    mean = AveragedModel(model, multi_avg_fn=running) if average else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=weight_decay, fused=True)
     batches = _batches(rows, _units(rows, reviews.labels), batch_size, generator)
     start = time.process_time()
@@ -179,7 +187,7 @@ def train_small_classifier(
             group["lr"] = rate
         which = next(batches)
         ids, padding = _batch([rows[i] for i in which])
-        hidden = torch.rand(ids.shape, generator=generator) < unknown  # (B, T)
+        hidden = torch.rand(ids.shape, generator=generator) < shares[ids]  # (B, T)
         logits = model(ids.masked_fill(hidden & padding, UNKNOWN), padding=padding)  # (B, C)
         loss = nn.functional.cross_entropy(logits, labels[which])
         optimizer.zero_grad()
@@ -187,8 +195,31 @@ def train_small_classifier(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         classifier.losses.append(loss.item())
+        if mean is not None:
+            mean.update_parameters(model)
+    if mean is not None:
+        model.load_state_dict(mean.module.state_dict())
     classifier.seconds = time.process_time() - start
     return classifier
+
+
+def hiding_shares(reviews: MiniReviews, vocabulary: Mapping[str, int], *, unknown: float, rare: float) -> Tensor:
+    """How often each word is to be read as unknown in training, by its id: (V,).
+
+    u + (1 - u) r / (r + n) for a word that stands n times in a review, on the average: with u = ``unknown`` whatever
+    the word, and with r = ``rare`` sooner the rarer it is (word dropout: Kiperwasser and Goldberg 2016, where u = 0).
+    For what a new review has that training had not is no *not* and no *but*: it is its rare words.
+
+    >>> hiding_shares(MiniReviews(["not dull"], [1], [], []), {"not": 2, "dull": 3}, unknown=0.0, rare=1.0).tolist()
+    [0.0, 0.0, 0.5, 0.5]
+    """
+    counts = Counter(word for text in reviews.texts for word in review_words(text))
+    shares = torch.full((len(vocabulary) + UNKNOWN + 1,), unknown)
+    for word, i in vocabulary.items():
+        if rare:
+            shares[i] += (1.0 - unknown) * rare / (rare + counts[word] / len(reviews))
+    shares[: UNKNOWN + 1] = 0.0
+    return shares
 
 
 def _units(rows: Sequence[Sequence[int]], labels: Sequence[int]) -> list[list[int]]:

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.mini_reviews import CONFIG, MODELS, RESULT, main, meets_its_goal
+from benchmarks.mini_reviews import CONFIG, MODELS, RESULT, TEST, chosen, main, meets_its_goal
 from companion.data.mini_reviews import MiniReviews, mini_reviews
 from companion.data.mini_reviews_grammar import PLAIN
 from companion.experiments import mini_reviews as experiment
@@ -14,6 +14,7 @@ from companion.experiments import ngrams
 from companion.experiments.mini_reviews import (
     _batches,
     data_digest,
+    hiding_shares,
     paired_reviews,
     small_classifier,
     train_small_classifier,
@@ -21,7 +22,10 @@ from companion.experiments.mini_reviews import (
 from companion.experiments.ngrams import ngram_accuracy
 
 TINY = {**CONFIG, "train": 80, "test": 40, "weightings": ["count"], "longest": [1], "cs": [1.0]}
-TINY |= {"training": {**CONFIG["training"], "steps": 2, "batch_size": 8}}
+TINY |= {"validation": 40, "choice_seeds": [0]}
+TINY["candidates"] = {
+    name: {**settings, "steps": 2, "batch_size": 8} for name, settings in list(CONFIG["candidates"].items())[:2]
+}
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,32 @@ def test_a_seed_gives_the_same_training():
     assert torch.equal(one.probabilities(reviews.texts), same.probabilities(reviews.texts))
 
 
+def test_rare_words_are_hidden_sooner_and_padding_never():
+    reviews = mini_reviews(200, seed=3)
+    vocabulary = small_classifier(reviews, seed=0).vocabulary
+    shares = hiding_shares(reviews, vocabulary, unknown=0.1, rare=0.5)
+    counts = {word: sum(ngrams.review_words(text).count(word) for text in reviews.texts) for word in vocabulary}
+    for word in ("the", "not", "acting"):
+        n = counts[word] / 200
+        assert shares[vocabulary[word]].item() == pytest.approx(1 - (1 - 0.1) * n / (0.5 + n))
+    assert shares[:2].tolist() == [0, 0] and shares[2:].min() > 0.1
+    even = hiding_shares(reviews, vocabulary, unknown=0.1, rare=0.0)
+    torch.testing.assert_close(even[2:], torch.full((len(vocabulary),), 0.1))
+
+
+def test_the_average_is_of_the_weights_after_each_step():
+    """At a rate of average 1/2: after two steps half of the second's weights and half of the first's."""
+    reviews, options = mini_reviews(16, seed=3), {"batch_size": 16, "unknown": 0.0, "peak_lr": 1e-3}
+    first, last, mean = (
+        train_small_classifier(reviews, steps=2, average=average, **options) for average in (1.0 - 1e-9, 0.0, 0.5)
+    )
+    weights = zip(first.model.parameters(), last.model.parameters(), mean.model.parameters(), strict=True)
+    for one, two, half in weights:
+        torch.testing.assert_close(half, (one + two) / 2)
+    assert mean.losses == last.losses
+    assert any(not torch.equal(a, b) for a, b in zip(first.model.parameters(), last.model.parameters(), strict=True))
+
+
 def test_each_text_gets_its_own_probability_whatever_stands_beside_it():
     reviews = mini_reviews(40, seed=3)
     classifier = small_classifier(reviews, seed=0)
@@ -113,7 +143,9 @@ def test_the_recorder_goes_on_where_it_stopped_and_says_what_misses_the_goals(tm
     out = tmp_path / "record.json"
     assert main(["--out", str(out), "--seeds", "4"], TINY) == 1  # two steps teach a Transformer nothing
     recorded = json.loads(out.read_text(encoding="utf-8"))
-    assert [(run["model"], run["seed"]) for run in recorded["runs"]] == [(model, 4) for model in MODELS]
+    cells = [(run["part"], run["model"], run["seed"]) for run in recorded["runs"]]
+    assert cells == [("validation", "Transformer", 0)] * 2 + [("test", model, 4) for model in MODELS]
+    assert recorded["runs"][-1]["settings"] == chosen(recorded["runs"])
     assert recorded["config"]["data"] == data_digest()
     assert "at least 95%: MISSED" in capsys.readouterr().out
     monkeypatch.setattr("benchmarks.mini_reviews.train_small_classifier", None)  # nothing is trained twice
@@ -128,9 +160,22 @@ def test_a_goal_is_met_from_its_bound_on():
     assert [meets_its_goal(run) for run in linear + transformer] == [True, False, True, False]
 
 
+def test_the_best_in_validation_is_chosen_whatever_the_test_says():
+    def run(part, settings, accuracy):
+        return {"part": part, "settings": settings, "accuracy": accuracy}
+
+    runs = [run("validation", "one", 0.9), run("validation", "other", 0.8), run("validation", "other", 0.99)]
+    assert chosen(runs) == "one"
+    runs += [run("validation", "one", 0.88), run("test", "one", 1.0)]
+    assert chosen(runs) == "other"
+
+
 @pytest.mark.skipif(not RESULT.is_file(), reason="not recorded yet: python -m benchmarks.mini_reviews")
 def test_the_record_is_of_this_grammar_and_meets_the_goals():
     recorded = json.loads(RESULT.read_text(encoding="utf-8"))
     assert recorded["config"]["data"] == data_digest(), "the grammar changed: python -m benchmarks.mini_reviews"
-    assert {(run["model"], run["seed"]) for run in recorded["runs"]} >= {(m, s) for m in MODELS for s in (0, 1, 2)}
-    assert [run for run in recorded["runs"] if not meets_its_goal(run)] == []
+    assert recorded["config"] == {**json.loads(json.dumps(CONFIG)), "data": data_digest()}
+    judged = [run for run in recorded["runs"] if run["part"] == TEST]
+    assert {(run["model"], run["seed"]) for run in judged} >= {(m, s) for m in MODELS for s in (0, 1, 2)}
+    assert {run["settings"] for run in judged if run["model"] == "Transformer"} == {chosen(recorded["runs"])}
+    assert [run for run in judged if not meets_its_goal(run)] == []
