@@ -25,16 +25,18 @@ VALIDATED_FROM = 1000
 LEAST_STEPS = 100
 EPOCHS = 3
 BATCH = 16
-RATES = {"full": 3e-4, "lora": 2e-3, "probe": 1e-2, "scratch": 5e-4}
+RATES = {"full": 1e-3, "lora": 3e-3, "probe": 1e-2, "scratch": 1e-3}
+"""Below :data:`VALIDATED_FROM` labels; from there on the recipe's own."""
+# Of "full", 1e-3 was chosen over 3e-4 by training reviews outside the draws, with 100 labels: 77.1 against 73.0 %.
 
 
 def few_label_changes(method: str, labels: int) -> list[str]:
     """What differs from the recipe with few labels, as overrides.
 
     Three epochs would be few steps then: batches are of :data:`BATCH` reviews, and there are :data:`LEAST_STEPS` at
-    least, a tenth of them to warm up (Mosbach et al. 2021: what small sets lack is steps). Rates are those of
-    :data:`RATES`. Below :data:`VALIDATED_FROM` labels nothing is held out: the last weights are taken, whose
-    probabilities no temperature corrects.
+    least, a tenth of them to warm up (Mosbach et al. 2021: what small sets lack is steps). Below
+    :data:`VALIDATED_FROM` labels the rates are those of :data:`RATES`, and nothing is held out: the last weights are
+    taken, whose probabilities no temperature corrects.
 
     >>> few_label_changes("full", 100)[:3]
     ['finetune.epochs=0', 'finetune.validation=0.0', 'train.max_steps=100']
@@ -42,15 +44,16 @@ def few_label_changes(method: str, labels: int) -> list[str]:
     share = VALIDATION if labels >= VALIDATED_FROM else 0.0
     per_epoch = -(-round((1.0 - share) * labels) // BATCH)
     steps = max(LEAST_STEPS, EPOCHS * per_epoch)
-    values = {
+    values: dict[str, float] = {
         "finetune.epochs": 0,
         "finetune.validation": share,
         "train.max_steps": steps,
         "train.warmup_steps": steps // 10,
         "train.eval_every": steps // 6 if share else 0,
         "train.batch_size": BATCH,
-        "train.peak_lr": RATES[method],
     }
+    if not share:
+        values["train.peak_lr"] = RATES[method]
     return [f"{name}={value}" for name, value in values.items()]
 
 
