@@ -34,7 +34,7 @@ MODELS = {
 NETWORKS, LINEAR, LISTINGS = ("full", "lora", "probe", "scratch"), ("nb", "tfidf"), ("listing", "listing-mended")
 WHOLE = 25_000
 COUNTS = (10, 30, 100, 300, 1000, 3000, 10_000)
-"""Fewer labels than all; measured for the models in :data:`CURVES`."""
+"""Fewer labels than all; measured for the models in ``CURVES``."""
 CURVES = ("full", "scratch", "nb", "tfidf")
 VALIDATION = 0.1
 """Share of all labels that every model holds out to choose its settings by; the networks' recipes say the same."""
