@@ -33,7 +33,7 @@ RATES = {"full": 1e-3, "lora": 3e-3, "probe": 1e-2, "scratch": 1e-3}
 def few_label_changes(method: str, labels: int) -> list[str]:
     """What differs from the recipe with few labels, as overrides.
 
-    Three epochs would be few steps then: batches are of :data:`BATCH` reviews, and there are ``LEAST_STEPS`` at
+    Three epochs would be few steps then: batches are of ``BATCH`` reviews, and there are ``LEAST_STEPS`` at
     least, a tenth of them to warm up (Mosbach et al. 2021: what small sets lack is steps). Below
     :data:`VALIDATED_FROM` labels the rates are those of :data:`RATES`, and nothing is held out: the last weights are
     taken, whose probabilities no temperature corrects.
