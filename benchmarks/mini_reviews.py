@@ -8,7 +8,7 @@ of which most are pairs of twins, and are judged on the same reviews of the test
 words no training review has. The linear model also learns from as many reviews drawn singly, which suit it better.
 
 Nothing is chosen by the test. How the Transformer is trained is chosen first, among the ``candidates`` of the
-configuration: each learns from three quarters of the training split's sentences and content words, and is judged on the
+configuration: each learns from most of the training split's sentences and content words, and is judged on the
 rest (:func:`companion.experiments.mini_reviews_validation.validation_grammars`); the best on the average of the seeds
 then learns anew from the whole training split, and only it meets the test. What the candidates have in common (shape,
 steps, dropout, weight decay) dates from earlier trials, which did look at the test. The linear model chooses among its
