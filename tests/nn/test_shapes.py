@@ -7,6 +7,13 @@ from shape_comments import ShapeComments
 
 import companion
 from companion import BERT, GPT, TransformerClassifier, TransformerConfig, attention, attention_weights, causal_mask
+from companion.models.saliency import (
+    attention_rollout,
+    gradient_x_input,
+    integrated_gradients,
+    leave_one_out,
+    score_subsets,
+)
 from companion.nn.attention import MultiHeadAttention
 from companion.nn.lora import LoRALinear
 from companion.nn.losses import chunked_cross_entropy
@@ -44,8 +51,16 @@ def run_models() -> None:
     chunked_cross_entropy(torch.zeros(B, T, 12), IDS, torch.nn.Linear(12, V))
 
 
+def run_saliency() -> None:
+    words = torch.tensor([-1, 0, 1, 1, -1])  # two words, one of them in two pieces, between [CLS] and [SEP]
+    x, baseline = torch.ones(5, 4), torch.zeros(5, 4)
+    for method in (leave_one_out, gradient_x_input, integrated_gradients, score_subsets):
+        method(lambda x: x.sum((1, 2)).tanh(), x, baseline, words=words)
+    attention_rollout(torch.full((2, 3, 5, 5), 1 / 5))
+
+
 def test_every_shape_comment_is_true():
-    for folder, runs in (("nn", (run_attention, run_adapter, run_models)), ("models", (run_models,))):
+    for folder, runs in (("nn", (run_attention, run_adapter, run_models)), ("models", (run_models, run_saliency))):
         with ShapeComments(PACKAGE / folder) as comments:
             for run in runs:
                 run()
