@@ -4,15 +4,16 @@ Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usag
 """
 
 import argparse
+import gc
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from companion.cli import data, evaluate, export, finetune, predict, pretrain
-
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-COMMANDS = (data, pretrain, finetune, evaluate, predict, export)
+COMMANDS = ("data", "pretrain", "finetune", "evaluate", "predict", "export")
+"""Each is a module of this folder."""
 
 EPILOG = """\
 from text to a model, in three steps:
@@ -28,23 +29,27 @@ and to a classifier, from texts with labels:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with all commands."""
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser with these commands."""
     parser = argparse.ArgumentParser(
         prog="companion",
         description="Prepare text, pretrain small Transformers on it, fine-tune them, and see what they have learned.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        module.add_parser(commands)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in commands:
+        import_module(f"companion.cli.{name}").add_parser(subparsers)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    options = build_parser().parse_args(arguments)
+    if arguments is None:  # a program of its own: what it has imported stays, and is no garbage to look for at the end
+        gc.freeze()
+        arguments = sys.argv[1:]
+    asked = [name for name in COMMANDS if name in arguments[:1]]
+    options = build_parser(asked or COMMANDS).parse_args(arguments)  # the others' modules take time to import
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = _show_warning

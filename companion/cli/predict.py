@@ -13,7 +13,6 @@ from companion.errors import require
 from companion.models.pretrained import pretrained_names
 from companion.models.text_classifier import Prediction, TextClassifier, load_classifier
 from companion.training.checkpoint import checkpoints
-from companion.training.finetune import load_finetuned
 
 DEFAULT = "imdb-classifier"
 STDIN = "-"
@@ -85,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _load(name: str) -> TextClassifier:
     if checkpoints(name):
+        from companion.training.finetune import load_finetuned  # what answers by itself needs nothing of training
+
         return load_finetuned(name)[0]
     require(
         name != DEFAULT or name in pretrained_names(),

@@ -1,18 +1,15 @@
 """Checks for the exercises of the chapter on fine-tuning. The right answers are computed here, never written down."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from companion.exercises._answers import NotYet, as_number, as_tensor, check, expect
+from companion.exercises._answers import as_number, as_tensor, called, check, expect, near
 from companion.models.classifier import masked_mean
 from companion.nn.losses import token_cross_entropy
 from companion.training.calibration import expected_calibration_error
-
-HALF_A_DIGIT = 6e-5  # an answer rounded to four decimals is right
 
 # Exercise "A mean that knows what is padding": one text of four positions, the last two of them padding.
 HIDDEN = torch.tensor([[[1.0, 4], [3, 0], [5, 5], [9, 1]]], dtype=torch.float64)
@@ -39,9 +36,9 @@ def check_mean(answer: Any) -> str:
     given = as_tensor(answer, "two numbers").flatten()
     expect(given.shape == (2,), "the answer should be two numbers, one for each column")
     right = masked_mean(HIDDEN, REAL)[0]
-    expect(not _near(given, HIDDEN[0].mean(dim=0)), "that is the mean over all four positions, padding included")
-    expect(not _near(given, right * REAL.sum() / 4), "divide by the number of real positions, not by four")
-    expect(_near(given, right), "add the rows of the two real positions and divide by two")
+    expect(not near(given, HIDDEN[0].mean(dim=0)), "that is the mean over all four positions, padding included")
+    expect(not near(given, right * REAL.sum() / 4), "divide by the number of real positions, not by four")
+    expect(near(given, right), "add the rows of the two real positions and divide by two")
     return "the padding could hold anything"
 
 
@@ -50,10 +47,10 @@ def check_loss(answer: Any) -> str:
     """The mean cross-entropy of WEIGHTS.log() with LABELS."""
     given = as_number(answer, "the mean loss")
     loss = token_cross_entropy(WEIGHTS.log(), LABELS)
-    expect(not _near(given, loss.total), "that is the sum; divide by the number of texts")
-    expect(not _near(given, loss.total / 2), "divide by the three texts, not by the two classes")
+    expect(not near(given, loss.total), "that is the sum; divide by the number of texts")
+    expect(not near(given, loss.total / 2), "divide by the three texts, not by the two classes")
     expect(given >= 0, "a loss is the negative logarithm of a probability, so it is not negative")
-    expect(_near(given, loss.mean), "p is a weight over the sum of its row; average -ln p of the right classes")
+    expect(near(given, loss.mean), "p is a weight over the sum of its row; average -ln p of the right classes")
     return f"p = 3/4, 1/5 and 1/2, their product is 3/40, mean {float(loss.mean):.4f}"
 
 
@@ -64,10 +61,10 @@ def check_gradient(answer: Any) -> str:
     expect(given.shape == (3, 2), f"it has the shape of the logits, (3, 2); yours has {tuple(given.shape)}")
     p = WEIGHTS / WEIGHTS.sum(dim=1, keepdim=True)
     y = torch.nn.functional.one_hot(LABELS, 2).double()
-    expect(not _near(given, p - y), "that is the gradient of the sum; the mean divides it by the number of texts")
-    expect(not _near(given, (y - p) / 3), "the sign: p - y, so that a step against it raises the right logit")
-    expect(not _near(given, p / 3), "subtract 1 from the right class first")
-    expect(_near(given, (p - y) / 3), "each row is p - y, divided by three")
+    expect(not near(given, p - y), "that is the gradient of the sum; the mean divides it by the number of texts")
+    expect(not near(given, (y - p) / 3), "the sign: p - y, so that a step against it raises the right logit")
+    expect(not near(given, p / 3), "subtract 1 from the right class first")
+    expect(near(given, (p - y) / 3), "each row is p - y, divided by three")
     return "every row sums to 0, and the worst guess pulls hardest"
 
 
@@ -90,11 +87,11 @@ def check_rates(answer: Any) -> str:
     given = as_tensor(answer, "five rates")
     expect(given.shape == (5,), "give five rates: the head's, those of three blocks from the top down, the embedding's")
     right = PEAK * torch.tensor([1.0, 0.5, 0.25, 0.125, 0.0625], dtype=torch.float64)
-    expect(not _near(given.flip(0), right, 1e-9), "from the top down: the head moves fastest")
+    expect(not near(given.flip(0), right, 1e-9), "from the top down: the head moves fastest")
     expect(
-        not _near(given, torch.tensor([1.0, 1, 0.5, 0.25, 0.125]) * PEAK, 1e-9), "the top block is one below the head"
+        not near(given, torch.tensor([1.0, 1, 0.5, 0.25, 0.125]) * PEAK, 1e-9), "the top block is one below the head"
     )
-    expect(_near(given, right, 1e-9), "each layer's rate is half of that of the layer above it")
+    expect(near(given, right, 1e-9), "each layer's rate is half of that of the layer above it")
     return "the embedding moves at a sixteenth of the head's rate"
 
 
@@ -118,9 +115,9 @@ def check_temperature(answer: Any) -> str:
     """The T at which a margin of MARGIN gives the probability SHARE."""
     given = as_number(answer, "a temperature")
     right = MARGIN / math.log(SHARE / (1 - SHARE))
-    expect(not _near(given, 1 / right), "the other way round: logits are divided by the temperature")
+    expect(not near(given, 1 / right), "the other way round: logits are divided by the temperature")
     expect(given > 1, "the model is too sure, so its logits must shrink: the temperature is above 1")
-    expect(_near(given, right), "4 to 1 is the odds that are due, so the margin of the logits should be ln 4")
+    expect(near(given, right), "4 to 1 is the odds that are due, so the margin of the logits should be ln 4")
     return f"3 / ln 4 = {right:.4f}"
 
 
@@ -131,9 +128,9 @@ def check_honesty(answer: Any) -> str:
     sure = torch.tensor(SURE, dtype=torch.float64)
     right = expected_calibration_error(torch.stack([sure, 1 - sure], dim=1), (~torch.tensor(RIGHT)).long(), bins=10)
     plain = float((torch.tensor(RIGHT).double().mean() - sure.mean()).abs())
-    expect(not _near(given, (0.2 + 0.35) / 2), "the first bin holds four texts, the second two: weigh the gaps")
-    expect(not _near(given, plain), "first by bin, then weighed; not over all texts at once")
-    expect(_near(given, right), "two bins: the gap of accuracy and mean probability in each, weighed by its texts")
+    expect(not near(given, (0.2 + 0.35) / 2), "the first bin holds four texts, the second two: weigh the gaps")
+    expect(not near(given, plain), "first by bin, then weighed; not over all texts at once")
+    expect(near(given, right), "two bins: the gap of accuracy and mean probability in each, weighed by its texts")
     return f"4/6 of 0.2000 and 2/6 of 0.3500: {right:.4f}"
 
 
@@ -143,14 +140,14 @@ def check_pool(answer: Any) -> str:
     expect(callable(answer), f"the answer should be a function of (h, real); got {answer!r}")
     h = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     real = torch.arange(5) < torch.tensor([[5], [3], [1]])  # (3, 5)
-    given = _called(answer, h.clone(), real)
+    given = called(answer, h.clone(), real)
     expect(isinstance(given, Tensor) and given.shape == (3, 4), "it should return a tensor (B, D): one row for a text")
     right = masked_mean(h, real)
-    expect(not _near(given, h.mean(dim=1)), "the padding must not count: neither in the sum nor in the number")
-    expect(not _near(given, (h * real[:, :, None]).mean(dim=1)), "divide by how many positions are real, not by T")
-    expect(_near(given, right), "sum over the real positions, divided by their number")
-    other = _called(answer, h.masked_fill(~real[:, :, None], 1e9), real)
-    expect(_near(other, right, 1e-3), "what stands in the padding changes your answer")
+    expect(not near(given, h.mean(dim=1)), "the padding must not count: neither in the sum nor in the number")
+    expect(not near(given, (h * real[:, :, None]).mean(dim=1)), "divide by how many positions are real, not by T")
+    expect(near(given, right), "sum over the real positions, divided by their number")
+    other = called(answer, h.masked_fill(~real[:, :, None], 1e9), real)
+    expect(near(other, right, 1e-3), "what stands in the padding changes your answer")
     return "the mean of the real positions, one row for each text"
 
 
@@ -160,7 +157,7 @@ def check_both(answer: Any) -> str:
     expect(callable(answer), f"the answer should be a function of (ids, room); got {answer!r}")
     ids = list(range(1, 21))
     for n, room in ((20, 8), (5, 8), (8, 8), (9, 8), (20, 10), (20, 3)):
-        given = _called(answer, ids[:n], room)
+        given = called(answer, ids[:n], room)
         expect(isinstance(given, list), f"it should return a list; got {type(given).__name__}")
         head = room // 4
         right = ids[:n] if n <= room else ids[:head] + ids[n - (room - head) : n]
@@ -178,15 +175,3 @@ def _stopped(losses: tuple[float, ...], patience: int) -> tuple[int, int]:
         if waited == patience:
             return best + 1, epoch + 1
     return best + 1, len(losses)
-
-
-def _called(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Exception as error:  # whatever a reader's function raises is a hint, not a crash
-        raise NotYet(f"your function raised {type(error).__name__}: {error}") from None
-
-
-def _near(given: Any, right: Any, tolerance: float = HALF_A_DIGIT) -> bool:
-    difference = torch.as_tensor(given, dtype=torch.float64) - torch.as_tensor(right, dtype=torch.float64)
-    return bool((difference.abs() <= tolerance).all())

@@ -138,7 +138,8 @@ def load_cells(folder: Path | None = None) -> list[dict[str, Any]]:
       got wrong; and what else a model has to say.
 
     Args:
-        folder: of the files; None = ``results/imdb`` or ``book/results/imdb`` here or in a folder above.
+        folder: of the files; None = ``results/imdb`` or ``book/results/imdb`` here or in a folder above, or those that
+            came with an installed package.
 
     Raises:
         ValueError: there is no such folder, or no cell in it.

@@ -10,16 +10,20 @@ from typing import Any
 
 from companion.errors import require
 
+_INSTALLED = Path(__file__).parents[1] / "results"  # pyproject.toml puts book/results there
+
 
 def load_result(name: str, *, folder: Path | None = None) -> dict[str, Any]:
     """The recorded run ``name``: looked for in ``results/`` and ``book/results/`` here and in the folders above.
+
+    An installed package has a copy of them, which is taken where there is none beside the notebook.
 
     Args:
         name: the file's name without its ending, like ``"extrapolation"``.
         folder: where to begin; by default the current folder, which is a notebook's own.
 
     Raises:
-        ValueError: the file is nowhere, as in a notebook that was opened alone (in Colab, for example).
+        ValueError: the file is nowhere.
 
     >>> load_result("nothing-of-that-name")
     Traceback (most recent call last):
@@ -38,13 +42,14 @@ def find_result(name: str, *, folder: Path | None = None) -> Path:
         for path in (base / "results" / name, base / "book" / "results" / name):
             if path.exists():
                 return path
+    installed = _INSTALLED / name
     require(
-        False,
+        installed.exists(),
         f"results/{name} is not beside this notebook; the recorded runs stand in the book's repository under "
         f"book/results: clone it, or put that {'file' if Path(name).suffix else 'folder'} into a folder called results "
         "beside the notebook",
     )
-    raise AssertionError
+    return installed
 
 
 class Record:

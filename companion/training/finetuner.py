@@ -105,6 +105,8 @@ class FineTuner(Trainer):
             the texts that it was fitted to), and the trained weights, ``model``; None before the first evaluation.
         average: the moving averages, by name.
         waited: evaluations since the best one.
+        logits: of the held-out texts at the last evaluation, (N, C); empty before the first one. Their classes are
+            ``labels``.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class FineTuner(Trainer):
         self.best: dict[str, Any] | None = None
         self.average = {name: p.detach().clone() for name, p in self._trained()} if f.average else {}
         self.waited = 0
-        self._logits = torch.zeros(0)
+        self.logits = torch.zeros(0)
 
     def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
@@ -163,7 +165,7 @@ class FineTuner(Trainer):
         self.model.eval()
         try:
             with self._averaged():
-                self._logits = mean_by_text(
+                self.logits = mean_by_text(
                     lambda batch: self.model(batch.ids, padding=batch.padding),
                     batches,
                     len(self.labels),
@@ -172,8 +174,8 @@ class FineTuner(Trainer):
                 )
         finally:
             self.model.train(was_training)
-        right = (self._logits.argmax(dim=-1) == self.labels).double().mean()
-        return {"loss": negative_log_likelihood(self._logits, self.labels), "accuracy": float(right)}
+        right = (self.logits.argmax(dim=-1) == self.labels).double().mean()
+        return {"loss": negative_log_likelihood(self.logits, self.labels), "accuracy": float(right)}
 
     def judge(self, scores: dict[str, float]) -> None:
         """Keep the weights and the temperature that suits them, if these scores are the best so far."""
@@ -181,9 +183,9 @@ class FineTuner(Trainer):
             self.waited += 1
             return
         self.waited = 0
-        temperature = fit_temperature(self._logits, self.labels)
+        temperature = fit_temperature(self.logits, self.labels)
         before, after = (
-            expected_calibration_error((self._logits / t).softmax(dim=-1), self.labels) for t in (1.0, temperature)
+            expected_calibration_error((self.logits / t).softmax(dim=-1), self.labels) for t in (1.0, temperature)
         )
         with self._averaged():
             weights = {name: p.detach().cpu().clone() for name, p in self._trained()}

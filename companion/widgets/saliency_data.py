@@ -11,15 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from companion.errors import require
-from companion.models.saliency import (
-    Baseline,
-    WordScore,
-    gradient_x_input,
-    integrated_gradients,
-    leave_one_out,
-    score_subsets,
-)
+from companion.models.saliency import gradient_x_input, integrated_gradients, leave_one_out, score_subsets
 from companion.models.text_classifier import TextClassifier
+from companion.models.word_score import Baseline, WordScore
 
 MOST_WORDS = 10
 """Words of a sentence of which all selections are tried."""
@@ -57,7 +51,7 @@ def saliency_data(
     Args:
         classifier: what is asked.
         sentences: what it reads.
-        target: the name of the class; see :class:`companion.models.saliency.WordScore`.
+        target: the name of the class; see :class:`companion.models.word_score.WordScore`.
         name: what the classifier is called.
 
     Raises:

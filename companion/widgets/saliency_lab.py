@@ -12,8 +12,8 @@ from torch import Tensor
 
 from companion.errors import require
 from companion.models import saliency
-from companion.models.saliency import Baseline, WordScore
 from companion.models.text_classifier import TextClassifier
+from companion.models.word_score import Baseline, WordScore
 from companion.widgets.base import Widget, number, table
 from companion.widgets.saliency_data import BASELINES, STEPS, saliency_data, unpack_scores
 

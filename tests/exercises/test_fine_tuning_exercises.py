@@ -2,10 +2,9 @@
 
 import inspect
 import math
-import re
 
-import pytest
 import torch
+from answer_tests import make_tests
 
 from companion.exercises import fine_tuning as exercises
 
@@ -83,22 +82,12 @@ WRONG = [
 ]
 
 
-def test_every_check_is_tested():
-    assert {f.__name__ for f in CHECKS} == set(RIGHT) == {name for name, _, _ in WRONG}
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda f: f.__name__)
-def test_the_right_answer_and_the_stub(check):
-    assert check(RIGHT[check.__name__]).startswith("right: ")
-    assert check(...).startswith("not yet: replace the three dots")
-    for nonsense in (None, "text", [], float("nan"), {}):
-        assert check(nonsense).startswith("not yet: ")
-
-
-@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
-def test_a_wrong_answer_gets_its_hint(name, answer, hint):
-    said = getattr(exercises, name)(answer)
-    assert said.startswith("not yet: ") and re.search(hint, said), said
+(
+    test_every_check_is_tested,
+    test_the_right_answer_and_the_stub,
+    test_a_wrong_answer_gets_its_hint,
+    test_the_default_dtype_of_the_notebook_does_not_matter,
+) = make_tests(CHECKS, RIGHT, WRONG)
 
 
 def test_what_stands_in_the_padding_must_not_matter():

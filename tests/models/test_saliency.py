@@ -8,7 +8,6 @@ import torch
 from companion import TextClassifier, TransformerClassifier, TransformerConfig, load_tokenizer
 from companion.models import saliency
 from companion.models.saliency import (
-    WordScore,
     attention_rollout,
     by_word,
     completeness_gap,
@@ -17,6 +16,7 @@ from companion.models.saliency import (
     leave_one_out,
     score_subsets,
 )
+from companion.models.word_score import WordScore
 from companion.nn.attention import record_attention
 
 TEXT = "It is not an unhurried film, but good."  # "unhurried" has three pieces, "film," and "good." two

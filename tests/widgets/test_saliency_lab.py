@@ -9,7 +9,8 @@ import torch
 
 from companion import TextClassifier, TransformerClassifier, TransformerConfig, load_classifier, load_tokenizer
 from companion.models.pretrained import pretrained_names
-from companion.models.saliency import WordScore, gradient_x_input, integrated_gradients, leave_one_out
+from companion.models.saliency import gradient_x_input, integrated_gradients, leave_one_out
+from companion.models.word_score import WordScore
 from companion.widgets import SaliencyLab
 from companion.widgets.saliency_data import STEPS, pack_scores, saliency_data, unpack_scores
 
