@@ -27,10 +27,10 @@ STALL_MS = 10 * 1000 / 60  # one frame is the aim, and is printed; a busy machin
 
 
 @pytest.fixture(params=["alone", "chapter"])
-def bench(request, figures, chapter_figure):
+def bench(request, figures, kept_figure):
     """The default bench; what goes wrong on the page fails the test."""
     alone = request.param == "alone"
-    figure = figures([AttentionBench()])[0] if alone else chapter_figure(CHAPTER, "attention_bench")
+    figure = figures([AttentionBench()])[0] if alone else kept_figure(CHAPTER, "attention_bench")
     yield figure
     assert figure.page.problems == []
 
@@ -431,11 +431,11 @@ def test_a_link_restores_the_state(figures):
     assert one.page.problems == two.page.problems == []
 
 
-def test_a_link_in_the_chapter(chapter_figure):
+def test_a_link_in_the_chapter(chapter_figure, kept_figure):
     state = {"mode": "x", "scale": False, "causal": True, "temperature": 2} | {
         key: PRESETS["default"][key] for key in ("x", "wq", "wk", "wv")
     }
-    figure = chapter_figure(CHAPTER, "attention_bench")
+    figure = kept_figure(CHAPTER, "attention_bench")
     packed = figure.page.evaluate("s => lmWidgets.attention_bench.render.math.pack(s)", state)
     figure = chapter_figure(f"{CHAPTER}#lm-attention_bench-1-{packed}", "attention_bench")
     truth = AttentionBench(scale=False, causal=True, temperature=2.0)
@@ -522,11 +522,11 @@ def test_axe_in_the_chapter(chapter_figure):
 
 @pytest.mark.parametrize("where", ["alone", "chapter"])
 @pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_is_wide_enough(figures, chapter_figure, where, width):
+def test_a_phone_is_wide_enough(figures, kept_figure, where, width):
     if where == "alone":
         figure = figures([AttentionBench()], width=width)[0]
     else:
-        figure = chapter_figure(CHAPTER, "attention_bench", width=width)
+        figure = kept_figure(CHAPTER, "attention_bench", width=width)
     figure.slide("n", 8)
     figure.slide("d_model", 8)
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
