@@ -130,7 +130,7 @@ def without_unused(shared: str, rest: str) -> str:
     """
     statements = STATEMENT.split(shared)
     while True:
-        words = Counter(word for text in (*statements, rest) for word in words_of(text))
+        words = Counter(word for text in (*statements, rest) for word in _words(text))
         kept = [s for s in statements if not (found := NAMED.match(s)) or words[found[1]] > 1]
         if len(kept) == len(statements):
             return "".join(kept)
@@ -138,7 +138,7 @@ def without_unused(shared: str, rest: str) -> str:
 
 
 @cache
-def words_of(source: str) -> frozenset[str]:
+def _words(source: str) -> frozenset[str]:
     """The names and words of a script, but for its comments."""
     return frozenset(re.findall(r"\w+", compact(source)))
 
