@@ -65,6 +65,8 @@ FLAGS = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What `--dist loadgroup` keeps in one worker: what shares a JupyterLab, slow imports, or pages once parsed."""
     for item in items:
+        if any(map(item.get_closest_marker, ("browser", "lab"))) and item.path.parent.name not in ("book", "widgets"):
+            raise pytest.UsageError(f"{item.nodeid}: `make site-check` runs only tests/book and tests/widgets")
         module = getattr(item, "module", None)
         if item.get_closest_marker("lab"):
             item.add_marker(pytest.mark.xdist_group("lab"))
