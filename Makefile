@@ -56,7 +56,7 @@ notebooks-check: $(READY)  ## re-execute every chapter and compare with what is 
 	$(PY) -m pytest --nbval -n 2 --dist loadfile book
 
 site-check: $(READY) $(if $(BUILT),,book)  ## the built site and the widgets, in a browser
-	$(PY) -m pytest -n 2 --dist loadgroup -m "browser or lab" tests
+	$(PY) -m pytest -n 2 --dist loadgroup -m "browser or lab" tests/book tests/widgets
 
 lab: $(READY)  ## JupyterLab on the chapters; as root, say: make lab ARGS=--allow-root
 	$(BIN)/jupyter lab $(ARGS) book

@@ -12,6 +12,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,7 +34,9 @@ settings.load_profile("book")
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_MS = 60_000  # generous: two workers may share two slow cores
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "microsoft-edge")
+# The first is the same engine without windows: a page opens in a quarter of the time.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES += ("msedge", "microsoft-edge")
 PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -60,11 +63,15 @@ FLAGS = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What `--dist loadgroup` keeps in one worker: the tests of a JupyterLab, and those that take seconds to import."""
+    """What `--dist loadgroup` keeps in one worker: what shares a JupyterLab, slow imports, or pages once parsed."""
     for item in items:
+        if any(map(item.get_closest_marker, ("browser", "lab"))) and item.path.parent.name not in ("book", "widgets"):
+            raise pytest.UsageError(f"{item.nodeid}: `make site-check` runs only tests/book and tests/widgets")
         module = getattr(item, "module", None)
         if item.get_closest_marker("lab"):
             item.add_marker(pytest.mark.xdist_group("lab"))
+        elif "built" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("built"))
         elif "compile" in item.name:
             item.add_marker(pytest.mark.xdist_group("torch._dynamo"))
         elif hasattr(module, "transformers"):
@@ -165,6 +172,13 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.fixture(scope="session")
+def scratch(serve: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of all temporary folders, and its address: one server for them all, since each takes its time."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder, serve(folder)
+
+
+@pytest.fixture(scope="session")
 def site() -> Path:
     """The folder of the built book."""
     folder = ROOT / "_build" / "html"
@@ -218,13 +232,9 @@ def watch(page: Page, allowed: tuple[str, ...]) -> list[str]:
     return problems
 
 
-@pytest.fixture
-def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """A function that loads a page of the built book and lists in `page.problems` what went wrong on it.
-
-    Say open_page("book/intro.html", scheme="file", dark=True); `root` takes another folder than the built book, and
-    `without` leaves the scripts that this pattern matches empty.
-    """
+@contextmanager
+def opening(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """The function that `open_page` gives; its pages are closed at the end."""
     contexts: list[BrowserContext] = []
 
     def start(
@@ -242,7 +252,8 @@ def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Cal
         if scheme == "file":
             base = folder.as_uri()
         elif root:
-            base = request.getfixturevalue("serve")(root)
+            top, address = request.getfixturevalue("scratch")
+            base = f"{address}/{root.relative_to(top).as_posix()}"
         else:
             base = request.getfixturevalue("site_url")
         context = chromium.new_context(
@@ -263,3 +274,21 @@ def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Cal
     yield start
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """A function that loads a page of the built book and lists in `page.problems` what went wrong on it.
+
+    Say open_page("book/intro.html", scheme="file", dark=True); `root` takes another folder than the built book, a
+    temporary one, and `without` leaves the scripts that this pattern matches empty.
+    """
+    with opening(chromium, request) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def open_for_module(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """The same, but its pages stay open for all tests of a module."""
+    with opening(chromium, request) as start:
+        yield start

@@ -8,6 +8,7 @@ entry of a table, part of one classic script for pages that are opened from a fo
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from companion.errors import require
@@ -129,11 +130,17 @@ def without_unused(shared: str, rest: str) -> str:
     """
     statements = STATEMENT.split(shared)
     while True:
-        words = Counter(word for text in (*statements, rest) for word in set(re.findall(r"\w+", compact(text))))
+        words = Counter(word for text in (*statements, rest) for word in _words(text))
         kept = [s for s in statements if not (found := NAMED.match(s)) or words[found[1]] > 1]
         if len(kept) == len(statements):
             return "".join(kept)
         statements = kept
+
+
+@cache
+def _words(source: str) -> frozenset[str]:
+    """The names and words of a script, but for its comments."""
+    return frozenset(re.findall(r"\w+", compact(source)))
 
 
 def shared_text(names: Iterable[str], rest: str) -> str:

@@ -9,14 +9,15 @@ import json
 import re
 import tomllib
 from collections import Counter
-from functools import cached_property
+from collections.abc import Iterator
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import nbformat
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 LINKS = {"a": "href", "area": "href", "link": "href", "img": "src", "script": "src", "iframe": "src", "source": "src"}
@@ -24,6 +25,8 @@ LINKS = {"a": "href", "area": "href", "link": "href", "img": "src", "script": "s
 LEFTOVER = re.compile(
     r"\{(?:ref|numref|eq|doc|cite\S*|term|math|prf:\S+)\}`|\[\?\]|\\\(|\\\[|\\begin\{|\\frac|\$\$|\$[^\s$](?:[^$\n]*[^\s$])?\$(?!\d)"
 )
+
+NO_PROSE = ({"pre", "code", "script", "style", "svg"}, {"math", "output"})  # tags, classes
 
 REPEATED = ("exercise-content", "solution-content")  # sphinx-exercise gives every exercise the same two; none is linked
 
@@ -49,6 +52,11 @@ def toc_pages(root: Path = ROOT) -> list[str]:
 def notebook_pages(root: Path = ROOT) -> list[str]:
     """Those of them that are made from a notebook."""
     return [page for page in toc_pages(root) if (root / page).with_suffix(".ipynb").is_file()]
+
+
+def api_pages(root: Path = ROOT) -> list[str]:
+    """Those of them that are the API reference."""
+    return [page for page in toc_pages(root) if page.startswith("book/api")]
 
 
 def repository(root: Path = ROOT) -> str:
@@ -78,16 +86,32 @@ class Page:
         assert found, f"{self.name} has no <article>"
         return found
 
+    @cached_property
     def links(self) -> list[tuple[str, str]]:
         """(tag, address) of everything that the page links to or loads."""
         return [(t.name, str(t[LINKS[t.name]])) for t in self.soup.find_all(list(LINKS)) if t.get(LINKS[t.name])]
 
+    @cached_property
     def text(self) -> str:
         """The article's prose: no code, maths, scripts or drawings."""
-        copy = BeautifulSoup(str(self.article), "html.parser")
-        for tag in copy.select("pre, code, script, style, svg, .math, .output, [data-afm]"):
-            tag.decompose()
-        return copy.get_text(" ")
+        return " ".join(words(self.article))
+
+
+def words(tag: Tag) -> Iterator[str]:
+    """The pieces of prose within a tag."""
+    for child in tag.children:
+        if isinstance(child, Tag):
+            skipped = child.name in NO_PROSE[0] or not NO_PROSE[1].isdisjoint(child.get_attribute_list("class"))
+            if not skipped and "data-afm" not in child.attrs:
+                yield from words(child)
+        elif type(child) is NavigableString:  # a comment is a kind of its own
+            yield child
+
+
+@cache
+def page(folder: Path, name: str) -> Page:
+    """One page of a site that stays as it is: parsing takes most of the time of all checks."""
+    return Page(folder, name)
 
 
 class Site:
@@ -97,7 +121,7 @@ class Site:
         self.folder = folder
         self.files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         names = sorted(name for name in self.files if name.endswith(".html") and not name.startswith("_"))
-        self.pages = {name: Page(folder, name) for name in names}
+        self.pages = {name: page(folder, name) for name in names}
 
 
 def resolve(page: str, path: str) -> str:
@@ -117,7 +141,7 @@ def broken_links(site: Site) -> list[str]:
     """Files and anchors that a page names and that are not there; names are compared case by case."""
     wrong = []
     for name, page in site.pages.items():
-        for tag, address in page.links():
+        for tag, address in page.links:
             url = urlsplit(address)
             if url.scheme or url.netloc:
                 if url.scheme not in ("https", "mailto", "data", "javascript"):
@@ -136,7 +160,7 @@ def repository_links(page: Page, address: str, root: Path = ROOT) -> list[str]:
     """Links into the repository, and through Colab and Binder, that name no file of it or have another form."""
     owner = urlsplit(address).path.strip("/")
     wrong = []
-    for _, link in page.links():
+    for _, link in page.links:
         url = urlsplit(link)
         path = unquote(url.path).strip("/")
         inside = None
@@ -164,13 +188,13 @@ def repository_links(page: Page, address: str, root: Path = ROOT) -> list[str]:
 def missing_launchers(page: Page) -> list[str]:
     """A chapter must offer Colab, Binder and the notebook itself."""
     source = page.name.removesuffix(".html") + ".ipynb"
-    links = [unquote(link) for _, link in page.links()]
+    links = [unquote(link) for _, link in page.links]
     wrong = [
         f"{page.name}: no {host} link to {source}"
         for host in ("colab.research.google.com", "mybinder.org")
         if not any(urlsplit(link).netloc == host and link.endswith(source) for link in links)
     ]
-    inside = [urlsplit(link).path for tag, link in page.links() if tag == "a" and not urlsplit(link).netloc]
+    inside = [urlsplit(link).path for tag, link in page.links if tag == "a" and not urlsplit(link).netloc]
     downloads = [path for path in inside if path.endswith(".ipynb")]
     if not downloads:
         wrong.append(f"{page.name}: no download of the notebook")
@@ -224,7 +248,7 @@ def untitled(page: Page) -> list[str]:
 
 def leftovers(page: Page) -> list[str]:
     """Markup that was not understood and stands in the prose as it was typed, and references that lead nowhere."""
-    wrong = [f"{page.name}: {match[0][:60]!r} was not rendered" for match in LEFTOVER.finditer(page.text())]
+    wrong = [f"{page.name}: {match[0][:60]!r} was not rendered" for match in LEFTOVER.finditer(page.text)]
     for tag in page.article.select(".problematic, .system-message, span.xref"):
         if tag.name == "a" or tag.find_parent("a"):
             continue

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import browser_checks
 import pytest
 import site_checks
-import weight
 from bs4 import Tag
 
 import companion
@@ -24,8 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
 ROLE = re.compile(r"\{(?:func|class|meth|data|mod|attr)\}`(?:[^`<]*<)?~?([\w.]+)>?`")
-PAGES = [page for page in site_checks.toc_pages() if page.startswith("book/api")]
-WEIGHT_MAX = 900_000  # as for chapters
+PAGES = site_checks.api_pages()
 
 
 sys.path.insert(0, str(BOOK / "_ext"))
@@ -155,17 +152,20 @@ def test_a_chapter_links_what_it_imports(chapter: Path) -> None:
 
 @pytest.fixture(scope="module")
 def built(site: Path) -> dict[str, site_checks.Page]:
-    return {name: site_checks.Page(site, name) for name in [*PAGES, *(f"book/{c.stem}.html" for c in CHAPTERS)]}
+    return {name: site_checks.page(site, name) for name in [*PAGES, *(f"book/{c.stem}.html" for c in CHAPTERS)]}
 
 
-def anchors(built: dict[str, site_checks.Page]) -> dict[str, tuple[str, Tag]]:
+Entries = dict[str, tuple[str, Tag]]
+
+
+@pytest.fixture(scope="module")
+def entries(built: dict[str, site_checks.Page]) -> Entries:
     """(page, heading) of every entry, by its path."""
     return {str(tag["id"]): (name, tag) for name in PAGES for tag in built[name].article.select("dl.py > dt[id]")}
 
 
 @pytest.mark.browser
-def test_everything_public_has_an_entry(built: dict[str, site_checks.Page]) -> None:
-    entries = anchors(built)
+def test_everything_public_has_an_entry(built: dict[str, site_checks.Page], entries: Entries) -> None:
     missing = sorted(path for path in defined() if path not in entries)
     assert not missing, missing
     assert all(f"{home}.{name}" in entries for name, home in api.public_homes().items())
@@ -174,9 +174,9 @@ def test_everything_public_has_an_entry(built: dict[str, site_checks.Page]) -> N
 
 
 @pytest.mark.browser
-def test_entries_lead_to_their_source(built: dict[str, site_checks.Page]) -> None:
+def test_entries_lead_to_their_source(built: dict[str, site_checks.Page], entries: Entries) -> None:
     address = site_checks.repository()
-    for path, (page, heading) in anchors(built).items():
+    for path, (page, heading) in entries.items():
         links = [link["href"] for link in heading.select("a[href]") if "source" in link.get_text()]
         assert len(links) == 1, f"{page}#{path}: {links}"
         assert re.fullmatch(rf"{re.escape(address)}/blob/main/companion/[\w/]+\.py#L\d+(-L\d+)?", links[0]), links
@@ -185,9 +185,10 @@ def test_entries_lead_to_their_source(built: dict[str, site_checks.Page]) -> Non
 
 @pytest.mark.browser
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
-def test_what_a_chapter_names_leads_there_and_back(built: dict[str, site_checks.Page], chapter: Path) -> None:
+def test_what_a_chapter_names_leads_there_and_back(
+    built: dict[str, site_checks.Page], entries: Entries, chapter: Path
+) -> None:
     page = built[f"book/{chapter.stem}.html"]
-    entries = anchors(built)
     named = {api.canonical(name, "companion") for name in ROLE.findall(cells(chapter, "markdown"))}
     objects = {name for name in named if name not in api.public_modules()}
     targets = [site_checks.resolve(page.name, urlsplit(a["href"]).path) + "#" + unquote(urlsplit(a["href"]).fragment)
@@ -209,21 +210,11 @@ def test_what_a_chapter_names_leads_there_and_back(built: dict[str, site_checks.
 
 @pytest.mark.browser
 def test_docstrings_were_understood(built: dict[str, site_checks.Page]) -> None:
-    text = " ".join(built[name].text() for name in PAGES)
+    text = " ".join(built[name].text for name in PAGES)
     assert ":param" not in text and "Args:" not in text and "Raises :" in text and "Alias for field" not in text
     code = [block.get_text() for name in PAGES for block in built[name].article.select("pre")]
     assert sum(">>>" in block for block in code) > 50
     assert not re.search(r" at 0x[0-9a-f]{6}", "".join(built[name].html for name in PAGES))
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_light(open_page: Callable, site: Path, name: str) -> None:
-    page = open_page(name)
-    browser_checks.settle(page)
-    sizes = weight.page_weight(page, site, set())
-    assert name in sizes and sum(sizes.values()) <= WEIGHT_MAX, weight.table(sizes)
-    assert not any("mathjax" in file for file in sizes), "the formulas are text; nothing here needs MathJax"
 
 
 @pytest.mark.browser

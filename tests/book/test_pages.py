@@ -31,7 +31,7 @@ def test_every_page_of_the_contents_is_built(built: Site) -> None:
 def test_links_and_anchors_lead_somewhere(built: Site) -> None:
     wrong = site_checks.broken_links(built)
     assert not wrong, "\n".join(wrong)
-    assert sum(len(page.links()) for page in built.pages.values()) > 100
+    assert sum(len(page.links) for page in built.pages.values()) > 100
 
 
 CHECKS = [

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 PAGES = site_checks.toc_pages()
 CHAPTERS = site_checks.notebook_pages()
-WEIGHT_MAX = 900_000  # compressed bytes a chapter, with all that it loads but figures
+API = site_checks.api_pages()
+WEIGHT_MAX = 900_000  # compressed bytes a chapter or a page of the API, with all that it loads but figures
 UNFOLD = """() => {
     for (const button of document.querySelectorAll('.toggle-button, button.toggle-button')) button.click();
     for (const details of document.querySelectorAll('details')) details.open = true;
@@ -36,11 +37,14 @@ def theme(page: Page) -> str | None:
 
 
 def too_heavy(page: Page, site: Path, name: str) -> list[str]:
-    """A chapter and all that it loads, but its figures."""
-    figures = set(site_checks.figure_bytes(site_checks.Page(site, name)))
+    """A page and all that it loads, but the figures of a chapter."""
+    figures = set(site_checks.figure_bytes(site_checks.page(site, name))) if name in CHAPTERS else set()
     sizes = weight.page_weight(page, site, figures)
     assert name in sizes and "searchindex.js" in sizes, "the list of what was loaded is not whole"
-    return [f"{name} weighs too much:\n{weight.table(sizes)}"] if sum(sizes.values()) > WEIGHT_MAX else []
+    wrong = [f"{name} weighs too much:\n{weight.table(sizes)}"] if sum(sizes.values()) > WEIGHT_MAX else []
+    if name in API and any("mathjax" in file for file in sizes):
+        wrong.append("the formulas are text; nothing here needs MathJax")
+    return wrong
 
 
 def unspoken_maths(page: Page, name: str) -> list[str]:
@@ -68,8 +72,10 @@ def test_a_page_over_http_in_light_colors(open_page: Callable, site: Path, name:
     page = open_page(name)
     wrong = problems_of(page)
     assert theme(page) == "light"
+    if name in CHAPTERS or name in API:
+        wrong += too_heavy(page, site, name)
     if name in CHAPTERS:
-        wrong += too_heavy(page, site, name) + unspoken_maths(page, name)
+        wrong += unspoken_maths(page, name)
     wrong += unfolding_solutions(page) + browser_checks.inaccessible(page)
     assert not wrong, "\n".join(wrong)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,33 @@ PAGE = """<!doctype html>
 <body><main><h1>Widgets</h1>{body}</main></body></html>
 """
 
+# The figures as the page's file has them, and their script once more: nothing is left of what was done to them.
+AFRESH = """async () => {
+    window.lmFile ??= await (await fetch(location.pathname)).text();
+    const written = new DOMParser().parseFromString(lmFile, "text/html").querySelectorAll("[data-afm]");
+    const figures = document.querySelectorAll("[data-afm]");
+    if (figures.length !== written.length) throw new Error(`${figures.length} figures, ${written.length} in the file`);
+    figures.forEach((figure, i) => figure.replaceWith(written[i]));
+    history.replaceState(null, "", location.pathname);
+    scrollTo(0, 0);
+    const old = document.querySelector("script[src*='widgets-']"), script = document.createElement("script");
+    script.src = old.src;
+    await new Promise((done, failed) => { script.onload = done; script.onerror = failed; old.replaceWith(script); });
+}"""
+
+# What stands beside the figures of a page goes, but for styles: axe begins by making a copy of all that there is.
+ONLY = """selector => {
+    const kept = new Set(), found = [...document.querySelectorAll(selector)];
+    for (const figure of found) for (let e = figure; e; e = e.parentElement) kept.add(e);
+    for (const e of kept) if (!found.includes(e) && e !== document.head && e !== document.documentElement)
+        for (const other of [...e.children]) if (!kept.has(other) && !other.matches("style, link")) other.remove();
+}"""
+
 # Only what failed is described: finding a name for every element looked at would be most of the work.
 AXE = {"resultTypes": ["violations"], "selectors": False, "preload": False}
+
+
+FORMULAS = "**/vendor/mathjax/**"
 
 
 class Figure:
@@ -82,10 +107,18 @@ class Figure:
         return self.root.get_by_role("button", name=name, exact=True)
 
     def violations(self, within: str | None = None) -> list[tuple[str, list[str]]]:
-        """What axe-core finds on the page, or within what the selector names: rules, and some elements of each."""
-        from axe_playwright_python.sync_playwright import Axe
+        """What axe-core finds on the page, or within what the selector names: rules, and some elements of each.
 
-        found = Axe().run(self.page, context=within, options=AXE).response["violations"]
+        What stands beside the selector's elements is removed.
+        """
+        if within:
+            self.page.evaluate(ONLY, within)
+        if not self.page.evaluate("'axe' in window"):
+            from axe_playwright_python.base import AXE_SCRIPT
+
+            self.page.evaluate(AXE_SCRIPT)
+        run = "([within, options]) => axe.run(within || document, options)"
+        found = self.page.evaluate(run, [within, AXE])["violations"]
         return [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found]
 
     def redraw_ms(self, label: str, values: Sequence[float]) -> float:
@@ -133,7 +166,40 @@ def chapter_figure(open_page: Callable[..., Page]) -> Callable[..., Figure]:
     """
 
     def show(path: str, name: str, **options: Any) -> Figure:
-        page = open_page(path, without="**/vendor/mathjax/**", **options)
+        page = open_page(path, without=FORMULAS, **options)
         return Figure(page, page.locator(f"[data-afm='{name}']").first)
 
     return show
+
+
+@pytest.fixture(scope="module")
+def kept_pages() -> dict[str, Page]:
+    """The pages of the built book that the tests of a module share."""
+    return {}
+
+
+@pytest.fixture
+def kept_figure(
+    open_for_module: Callable[..., Page], kept_pages: dict[str, Page], request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Figure]]:
+    """A function like `chapter_figure`'s, for a page that is loaded once a module: loading is most of the work.
+
+    Every test gets fresh figures on it. After a test that failed, or left an error on the page, the next one loads it
+    anew.
+    """
+    used, failed = set(), request.session.testsfailed
+
+    def show(path: str, name: str, *, width: int = 1280, height: int = 900) -> Figure:
+        if path not in kept_pages:
+            kept_pages[path] = open_for_module(path, without=FORMULAS)
+        used.add(path)
+        page = kept_pages[path]
+        page.set_viewport_size({"width": width, "height": height})
+        page.mouse.move(0, 0)
+        page.evaluate(AFRESH)
+        return Figure(page, page.locator(f"[data-afm='{name}']").first)
+
+    yield show
+    for path in used:
+        if request.session.testsfailed > failed or kept_pages[path].problems:
+            kept_pages.pop(path).close()

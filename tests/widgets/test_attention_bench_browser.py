@@ -9,7 +9,6 @@ import math
 import random
 import re
 from pathlib import Path
-from statistics import median
 from xml.etree import ElementTree
 
 import matplotlib
@@ -27,10 +26,10 @@ STALL_MS = 10 * 1000 / 60  # one frame is the aim, and is printed; a busy machin
 
 
 @pytest.fixture(params=["alone", "chapter"])
-def bench(request, figures, chapter_figure):
+def bench(request, figures, kept_figure):
     """The default bench; what goes wrong on the page fails the test."""
     alone = request.param == "alone"
-    figure = figures([AttentionBench()])[0] if alone else chapter_figure(CHAPTER, "attention_bench")
+    figure = figures([AttentionBench()])[0] if alone else kept_figure(CHAPTER, "attention_bench")
     yield figure
     assert figure.page.problems == []
 
@@ -392,14 +391,15 @@ def test_the_status_speaks_after_a_pause(bench):
     status = bench.root.get_by_role("status")
     assert status.count() == 1 and bench.root.locator("output").count() == 0
     assert status.inner_text() == ""  # nobody is told anything on arrival
-    bench.cell("a", 0, 0).focus()
-    bench.page.keyboard.press("ArrowRight")
-    bench.page.keyboard.press("ArrowRight")
+    # All at once in the page: on a busy machine a pause could come between two keys.
     said = bench.page.evaluate(
-        """status => new Promise(done => { const seen = [];
+        """([status, cell]) => new Promise(done => { const seen = [];
             new MutationObserver(() => seen.push(status.textContent)).observe(status, { childList: true });
+            const right = () => document.activeElement.dispatchEvent(
+                new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true, cancelable: true }));
+            cell.focus(); right(); right();
             setTimeout(() => done(seen), 900); })""",
-        status.element_handle(),
+        [status.element_handle(), bench.cell("a", 0, 0).element_handle()],
     )
     assert len(said) == 1 and said[0].startswith("q1·k3")
 
@@ -431,11 +431,11 @@ def test_a_link_restores_the_state(figures):
     assert one.page.problems == two.page.problems == []
 
 
-def test_a_link_in_the_chapter(chapter_figure):
+def test_a_link_in_the_chapter(chapter_figure, kept_figure):
     state = {"mode": "x", "scale": False, "causal": True, "temperature": 2} | {
         key: PRESETS["default"][key] for key in ("x", "wq", "wk", "wv")
     }
-    figure = chapter_figure(CHAPTER, "attention_bench")
+    figure = kept_figure(CHAPTER, "attention_bench")
     packed = figure.page.evaluate("s => lmWidgets.attention_bench.render.math.pack(s)", state)
     figure = chapter_figure(f"{CHAPTER}#lm-attention_bench-1-{packed}", "attention_bench")
     truth = AttentionBench(scale=False, causal=True, temperature=2.0)
@@ -522,11 +522,11 @@ def test_axe_in_the_chapter(chapter_figure):
 
 @pytest.mark.parametrize("where", ["alone", "chapter"])
 @pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_is_wide_enough(figures, chapter_figure, where, width):
+def test_a_phone_is_wide_enough(figures, kept_figure, where, width):
     if where == "alone":
         figure = figures([AttentionBench()], width=width)[0]
     else:
-        figure = chapter_figure(CHAPTER, "attention_bench", width=width)
+        figure = kept_figure(CHAPTER, "attention_bench", width=width)
     figure.slide("n", 8)
     figure.slide("d_model", 8)
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -599,14 +599,8 @@ def test_a_redraw_does_not_stall(figures, record_property):
     g = torch.Generator().manual_seed(3)
     x, wq, wk, wv = (torch.randn(8, 8, generator=g) for _ in range(4))
     figure = figures([AttentionBench(x, wq, wk, wv)])[0]
-    # From the input event to the end of layout, every number changing, on the largest editable figure.
-    times = figure.page.evaluate(
-        """root => { const range = root.querySelector("input[step='0.1']"), times = [];
-            for (let i = 0; i < 60; i++) { range.value = 0.1 + (i % 30) / 10; const t = performance.now();
-                range.dispatchEvent(new Event("input")); root.offsetHeight; times.push(performance.now() - t); }
-            return times.slice(10); }""",
-        figure.root.element_handle(),
-    )
-    record_property("redraw_ms", median(times))
-    print(f"redraw at 8x8: median {median(times):.2f} ms, largest {max(times):.2f} ms")
-    assert median(times) < STALL_MS
+    # Every number changes, on the largest editable figure.
+    cost = figure.redraw_ms("temperature", [0.1 + (i % 30) / 10 for i in range(50)])
+    record_property("redraw_ms", cost)
+    print(f"redraw at 8x8: {cost:.2f} ms")
+    assert cost < STALL_MS

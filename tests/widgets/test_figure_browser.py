@@ -1,4 +1,4 @@
-"""What the tests of the figures ask axe-core can be answered with no."""
+"""What the tests of the figures ask axe-core can be answered with no, and a page that tests share forgets."""
 
 from __future__ import annotations
 
@@ -17,3 +17,29 @@ def test_a_pale_text_and_a_nameless_button_are_found(figures, within):
         "e => { e.style.color = '#ccc'; e.append(document.createElement('button')); }"
     )
     assert [rule for rule, _ in figure.violations(within)] == ["button-name", "color-contrast"]
+
+
+CHAPTER = "book/03_attention.html"
+in_order = pytest.mark.xdist_group("the kept page")  # in one worker, one after the other
+
+
+@in_order
+def test_a_kept_page_gives_fresh_figures(kept_figure):
+    bench = kept_figure(CHAPTER, "attention_bench")
+    weights, revision = bench.texts("a"), bench.rev
+    bench.type("wq", 0, 0, "3")
+    bench.button("Link to this state").click()
+    assert bench.texts("a") != weights and bench.page.evaluate("location.hash") != ""
+    again = kept_figure(CHAPTER, "attention_bench")
+    assert again.page is bench.page and again.page.evaluate("location.hash") == ""
+    assert (again.texts("a"), again.rev) == (weights, revision)
+
+
+@in_order
+def test_a_kept_page_with_a_problem_goes(kept_figure):
+    kept_figure(CHAPTER, "attention_bench").page.problems.append("a problem")
+
+
+@in_order
+def test_a_kept_page_with_a_problem_is_gone(kept_pages):
+    assert kept_pages == {}
