@@ -185,9 +185,10 @@ def test_a_sound_page_passes_in_the_browser(open_page: Callable, small: Callable
 
 
 @pytest.mark.browser
-def test_weight_counts_what_is_loaded(open_page: Callable, small: Callable) -> None:
+def test_weight_counts_what_is_loaded(open_page: Callable, small: Callable, scratch: tuple[Path, str]) -> None:
     folder = small("<h2>", '<script src="s.js"></script><h2>')
+    inside = folder.relative_to(scratch[0]).as_posix()
     (folder / "s.js").write_text("//" + "x" * 100_000, encoding="utf-8")
-    sizes = weight.page_weight(open_page("p.html", root=folder), folder, figures={"a.png"})
-    assert set(sizes) == {"p.html", "s.js"} and 100 < sizes["s.js"] < 1000
+    sizes = weight.page_weight(open_page("p.html", root=folder), scratch[0], figures={f"{inside}/a.png"})
+    assert set(sizes) == {f"{inside}/p.html", f"{inside}/s.js"} and 100 < sizes[f"{inside}/s.js"] < 1000
     assert "in all" in weight.table(sizes)

@@ -20,10 +20,8 @@ def test_a_pale_text_and_a_nameless_button_are_found(figures, within):
 
 
 CHAPTER = "book/03_attention.html"
-in_order = pytest.mark.xdist_group("the kept page")  # in one worker, one after the other
 
 
-@in_order
 def test_a_kept_page_gives_fresh_figures(kept_figure):
     bench = kept_figure(CHAPTER, "attention_bench")
     weights, revision = bench.texts("a"), bench.rev
@@ -33,13 +31,3 @@ def test_a_kept_page_gives_fresh_figures(kept_figure):
     again = kept_figure(CHAPTER, "attention_bench")
     assert again.page is bench.page and again.page.evaluate("location.hash") == ""
     assert (again.texts("a"), again.rev) == (weights, revision)
-
-
-@in_order
-def test_a_kept_page_with_a_problem_goes(kept_figure):
-    kept_figure(CHAPTER, "attention_bench").page.problems.append("a problem")
-
-
-@in_order
-def test_a_kept_page_with_a_problem_is_gone(kept_pages):
-    assert kept_pages == {}
