@@ -1,5 +1,7 @@
 """The pairs of recipes that train a larger model, scaled down: pretrained, fine-tuned and judged from end to end."""
 
+import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,15 @@ def test_the_second_recipe_takes_up_what_the_first_leaves(pretraining, tuning):
     start = read_finetune(RECIPES / f"{tuning}.toml").model
     assert start.pretrained == f"runs/{pretraining}"
     assert run.model.position == "rope" and start.shape["max_len"] >= run.model.max_len
+
+
+@pytest.mark.parametrize("name", ["book", "wide", "large"])
+def test_chapter_6_counts_the_cost_of_these_very_recipes(name):
+    cells = json.loads((RECIPES.parent / "06_fine_tuning.ipynb").read_text(encoding="utf-8"))["cells"]
+    (source,) = ("".join(cell["source"]) for cell in cells if cell["id"] == "larger-cost")
+    (pairs,) = (node.value for node in ast.parse(source).body if ast.unparse(node).startswith("PAIRS ="))
+    d, n_layers, length, share, millions = ast.literal_eval(pairs)[name]
+    run = read_run(RECIPES / f"bert-{name}-imdb.toml")
+    assert (run.model.d_model, run.model.n_layers, run.model.d_ff) == (d, n_layers, 4 * d)
+    assert (run.data.length, run.objective.mask_share, run.model.vocab_size) == (length, share, 8192)
+    assert run.train.max_steps * run.data.tokens_per_batch == pytest.approx(millions * 1e6, rel=0.015)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kept import let_go
 
 from companion.widgets.base import Widget
 from companion.widgets.bundle import bundle, stylesheet
@@ -200,6 +201,4 @@ def kept_figure(
         return Figure(page, page.locator(f"[data-afm='{name}']").first)
 
     yield show
-    for path in used:
-        if request.session.testsfailed > failed or kept_pages[path].problems:
-            kept_pages.pop(path).close()
+    let_go(kept_pages, used, failed=request.session.testsfailed > failed)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from kept import let_go
 
 from companion.widgets import RotaryDial
 
@@ -31,3 +34,14 @@ def test_a_kept_page_gives_fresh_figures(kept_figure):
     again = kept_figure(CHAPTER, "attention_bench")
     assert again.page is bench.page and again.page.evaluate("location.hash") == ""
     assert (again.texts("a"), again.rev) == (weights, revision)
+
+
+@pytest.mark.parametrize(("failed", "left"), [(False, ["clean", "unused"]), (True, ["unused"])])
+def test_a_kept_page_goes_after_a_failure_or_a_problem(failed, left):
+    closed = []
+    pages = {
+        name: SimpleNamespace(problems=problems, close=lambda name=name: closed.append(name))
+        for name, problems in {"clean": [], "broken": ["a problem"], "unused": ["a problem"]}.items()
+    }
+    let_go(pages, ["clean", "broken"], failed=failed)
+    assert list(pages) == left and closed == [name for name in ("clean", "broken") if name not in left]
