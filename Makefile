@@ -51,7 +51,6 @@ types: $(READY)  ## the type checker, strict over companion
 unit: $(READY)  ## unit tests and doctests
 	$(PY) -m pytest -n 2 --dist loadgroup --doctest-modules -m "not browser and not lab" tests companion
 
-notebooks-check: export OMP_NUM_THREADS ?= 1  # two chapters at a time, on two cores
 notebooks-check: $(READY)  ## re-execute every chapter and compare with what is stored
 	$(PY) -m pytest --nbval -n 2 --dist loadfile book
 

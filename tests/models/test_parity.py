@@ -178,16 +178,18 @@ def test_the_hubs_old_names_are_understood(tmp_path):
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     settings["architectures"] = ["BertForMaskedLM"]
     (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    read = from_huggingface(tmp_path).state_dict()
     for name, tensor in from_huggingface(theirs).state_dict().items():
-        assert torch.equal(tensor, from_huggingface(tmp_path).state_dict()[name])
+        assert torch.equal(tensor, read[name])
 
     theirs = gpt2("deep")
     theirs.save_pretrained(tmp_path)
     old = {n.removeprefix("transformer."): t.clone() for n, t in theirs.state_dict().items() if n != "lm_head.weight"}
     old |= {f"h.{i}.attn.bias": torch.ones(1, 1, 16, 16) for i in range(4)}
     save_file(old, tmp_path / "model.safetensors")
+    read = from_huggingface(tmp_path).state_dict()
     for name, tensor in from_huggingface(theirs).state_dict().items():
-        assert torch.equal(tensor, from_huggingface(tmp_path).state_dict()[name])
+        assert torch.equal(tensor, read[name])
 
 
 def test_a_folder_in_several_files(tmp_path):
