@@ -212,6 +212,14 @@ def test_few_labels_change_the_recipe(method, labels):
     assert f"train.max_steps={train.max_steps}" in few_label_changes(method, labels)
 
 
+def test_more_labels_are_read_in_more_steps_but_not_as_often():
+    runs = [network_run(Cell("full", n, 0), Source(), RECIPES) for n in COUNTS]
+    steps = [run.train_config(1).max_steps for run in runs]
+    epochs = [n * run.train["batch_size"] / labels for n, run, labels in zip(steps, runs, COUNTS, strict=True)]
+    assert steps == sorted(steps) and epochs == sorted(epochs, reverse=True)
+    assert {run.train["peak_lr"] for run in runs} == {RATES["full"]}
+
+
 def test_with_all_labels_a_recipe_is_as_it_stands_and_overrides_come_last():
     run = network_run(Cell("full", 25_000, 0), Source(), RECIPES, ["train.peak_lr=0.5"])
     assert run.finetune.epochs > 0 and run.data.limit == 0 and run.train["peak_lr"] == 0.5
