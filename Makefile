@@ -28,7 +28,8 @@ $(READY): requirements.txt pyproject.toml
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@# Modules are compiled when they are first used: compiling all of them would double the work, for most in vain.
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	@touch $(READY)
 
 book: $(READY)  ## build the site into _build/html
