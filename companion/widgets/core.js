@@ -69,26 +69,34 @@ const signedScale = (limit, paper) => (v) =>
 
 // ---- controls ------------------------------------------------------------------------------------------------------
 
-// What is typed counts when the box is left, and at Enter: in JupyterLab that alone brings no change event.
-const typed = (f) => ({ onchange: f, onkeydown: ({ key }) => { if (key === "Enter") f(); } });
+// A box to type into. What is typed is taken when the box is left, and at Enter: in JupyterLab that alone brings no
+// change event. Until then `show` leaves it alone: the kernel may answer, and draw, while a number is half typed.
+const entry = (attrs, take) => {
+  let typing = false;
+  const done = () => { if (typing) { typing = false; take(el.value); } };
+  const el = h("input", { ...attrs, oninput: () => { typing = true; }, onchange: done, onblur: done,
+    onkeydown: ({ key }) => { if (key === "Enter") done(); } });
+  return { el, show: (value) => { if (!typing) el.value = value; } };
+};
 
 // A native range and its number box; a screen reader says the value with its unit. The range may have another measure
 // than the number, say its exponent: `bounds` of the range, `to` it and `from` it.
 const slider = ({ label, min, max, step, unit, onInput, alert, bounds, to = (v) => v, from = Number }) => {
   const range = h("input", { type: "range", min, max, step, ...bounds, oninput: () => onInput(from(range.value)) });
   let current = min;
-  const box = h("input", { type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number`, ...typed(() => {
-    const value = parseNumber(box.value);
+  const box = entry({ type: "number", min, max, step: step < 1 ? "any" : step, "aria-label": `${label}, number` }, (text) => {
+    const value = parseNumber(text);
     if (value !== null && value >= min && value <= max && (step < 1 || (value - min) % step === 0)) return onInput(value);
     alert(`${label} must be ${["a", "a whole", "an even"][Math.floor(step)]} number from ${min} to ${max}`);
-    box.value = current;
-  }) });
+    box.show(current);
+  });
   const set = (v) => {
-    current = box.value = v;
+    current = v;
+    box.show(v);
     range.value = to(v);
     range.setAttribute("aria-valuetext", `${v} ${unit}`);
   };
-  return { el: h("div", { class: "lm-slider" }, h("label", {}, h("span", {}, label), range), box), set };
+  return { el: h("div", { class: "lm-slider" }, h("label", {}, h("span", {}, label), range), box.el), set };
 };
 
 const toggle = (label, onInput) => {

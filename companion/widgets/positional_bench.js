@@ -93,13 +93,13 @@ const limitOf = (r) => (r.view === "dot" ? largest(r.dot) : r.show === "formula"
 
 // Dimensions as text: "0, 1, 4".
 const dimsBox = (ui, apply) => {
-  const input = h("input", { type: "text", class: "lm-wide", ...typed(() => {
-    const dims = input.value.split(/[\s,]+/).filter(Boolean).map(Number);
-    input.setAttribute("aria-invalid", String(Boolean(apply({ dims }))));
-  }) });
-  return { el: h("label", { class: "lm-toggle" }, "dimensions ", input), set: (dims) => {
-    input.value = dims.join(", ");
-    input.setAttribute("aria-invalid", "false");
+  const box = entry({ type: "text", class: "lm-wide" }, (text) => {
+    const dims = text.split(/[\s,]+/).filter(Boolean).map(Number);
+    box.el.setAttribute("aria-invalid", String(Boolean(apply({ dims }))));
+  });
+  return { el: h("label", { class: "lm-toggle" }, "dimensions ", box.el), set: (dims) => {
+    box.show(dims.join(", "));
+    box.el.setAttribute("aria-invalid", "false");
   } };
 };
 

@@ -297,6 +297,28 @@ def test_with_a_kernel(figures, part):
     assert page.problems == []
 
 
+def test_the_kernel_may_answer_while_a_number_is_typed(lab):
+    """The answer to the change before is drawn; what the reader is typing stays, and counts at Enter."""
+    page, truth = lab.page, GradientLab("descent", steps=30)
+    page.evaluate(WITH_KERNEL, {**truth.page_state(), "kernel": truth.kernel})
+    root = page.locator(".lm-widget[data-ready='1']").last
+    root.get_by_role("checkbox", name="Adam", exact=True).uncheck()
+    steps = root.get_by_role("spinbutton", name="steps, number")
+    steps.fill("100")
+    page.evaluate("k => kernelSays(k)", GradientLab("descent", steps=30, optimizers=("sgd", "momentum", "adamw")).kernel)
+    root.locator("[data-matrix='kernel']").wait_for()  # it is drawn
+    assert steps.input_value() == "100"
+    steps.press("Enter")
+    ends = [GradientLab("descent", steps=100).path(name)[-1] for name in ("sgd", "momentum", "adamw")]
+    shown = root.locator("[data-matrix='points'] td[data-value]").evaluate_all("ts => ts.map(t => +t.dataset.value)")
+    assert [shown[i : i + 2] for i in (0, 3, 6)] == [pytest.approx(end, abs=1e-9) for end in ends]
+    # A number that is refused goes, and the present one comes back.
+    steps.fill("1000")
+    steps.blur()
+    assert steps.input_value() == "100"
+    assert page.problems == []
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (320, True)])
 def test_axe_and_a_phone(figures, width, dark):
     lab = figures([GradientLab()], width=width, dark=dark)[0]
