@@ -80,6 +80,26 @@ KINDS_OF_TEXT = """each => {
 }"""
 EACH_KIND = 3  # texts looked at
 
+# Axe works out what lies where for the whole page, however few the texts it is asked about. So all else goes: what
+# stays are these texts with the lines they stand in, what they stand on, and what is positioned, as it may lie below.
+OTHER_TEXTS = """() => {
+    const kept = new Set();
+    const keep = e => { for (; e && !kept.has(e); e = e.parentElement) kept.add(e); };
+    for (let e of document.querySelectorAll('[data-looked]')) {
+        while (e !== document.body && getComputedStyle(e).display.startsWith('inline')) e = e.parentElement;
+        for (const inside of e.querySelectorAll('*')) kept.add(inside);
+        keep(e.parentElement);
+        kept.add(e);
+    }
+    const bare = 'rgba(0, 0, 0, 0) none';
+    for (const e of document.querySelectorAll('body *')) {
+        const s = getComputedStyle(e);
+        if (s.position !== 'static' && `${s.backgroundColor} ${s.backgroundImage}` !== bare) keep(e);
+    }
+    const others = [...document.querySelectorAll('body *')].filter(e => !kept.has(e) && kept.has(e.parentElement));
+    for (const e of others) e.remove();
+}"""
+
 SETTLE = """async () => {
     await document.fonts.ready;
     if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
@@ -202,7 +222,7 @@ def axe_source() -> str:
 def inaccessible(page: Any, *, colors_only: bool = False) -> list[str]:
     """What axe-core finds, by all its usual rules or by those about colors, but for the known findings in the theme.
 
-    It leaves the formulas of the page without their drawings.
+    It leaves the formulas of the page without their drawings, and of the texts only those it has looked at.
     """
     page.evaluate(axe_source())
     page.evaluate(EMPTY_DRAWINGS)
@@ -211,6 +231,7 @@ def inaccessible(page: Any, *, colors_only: bool = False) -> list[str]:
         others = {"rules": {rule: {"enabled": False} for rule in COLOR_RULES}}
         found += page.evaluate(AXE, [None, THEME_FINDINGS, others])
     if page.evaluate(KINDS_OF_TEXT, EACH_KIND):
+        page.evaluate(OTHER_TEXTS)
         colors = {"runOnly": {"type": "rule", "values": COLOR_RULES}}
         found += page.evaluate(AXE, ["[data-looked]", THEME_FINDINGS, colors])
     return found
