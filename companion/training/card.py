@@ -152,7 +152,20 @@ def _finetuning(run: FineTuneRun, classifier: TextClassifier, record: dict[str, 
         f"were trained for {record['steps']:,} steps, {record['seconds'] / 60:.0f} minutes, with {machine['threads']} "
         f"thread(s) of {machine['kind']} ({machine['device']}), {record['date']}."
     )
-    return [how, cost, *_class_table(record)]
+    return [*_teaching(record), how, cost, *_class_table(record)]
+
+
+def _teaching(record: dict[str, Any]) -> list[str]:
+    """What a network learned from a teacher before its labels; see :mod:`companion.experiments.distillation`."""
+    if "taught" not in record:
+        return []
+    t = record["taught"]
+    return [
+        f"It is distilled (Hinton et al. 2015). First it learned what a linear model said of {t['texts']:,} texts "
+        f"without labels: {t['steps']:,} steps, {t['seconds'] / 60:.0f} minutes. That teacher, logistic regression "
+        f"over n-grams weighted by naive Bayes, is right in {t['teacher_accuracy']:.1%} of the texts held out. Then "
+        "the labels, from where it stood:",
+    ]
 
 
 def _class_table(record: dict[str, Any]) -> list[str]:

@@ -305,7 +305,9 @@ def test_the_kernel_may_answer_while_a_number_is_typed(lab):
     root.get_by_role("checkbox", name="Adam", exact=True).uncheck()
     steps = root.get_by_role("spinbutton", name="steps, number")
     steps.fill("100")
-    page.evaluate("k => kernelSays(k)", GradientLab("descent", steps=30, optimizers=("sgd", "momentum", "adamw")).kernel)
+    page.evaluate(
+        "k => kernelSays(k)", GradientLab("descent", steps=30, optimizers=("sgd", "momentum", "adamw")).kernel
+    )
     root.locator("[data-matrix='kernel']").wait_for()  # it is drawn
     assert steps.input_value() == "100"
     steps.press("Enter")

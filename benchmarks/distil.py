@@ -1,0 +1,83 @@
+"""The classifier of the package: taught by the linear model on reviews without labels, then fine-tuned on the labels.
+
+    python -m benchmarks.distil                       # about two hours on one core; Ctrl-C stops, and it goes on
+    companion evaluate runs/distilled/tuned --record book/results/distilled.json
+    companion export runs/distilled/tuned --record book/results/distilled.json --out companion/assets/imdb-classifier
+
+The first one writes book/results/distilled.json, teacher and both stages, and leaves the weights in runs/distilled. The
+second one reads the test split and notes what it found.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from companion.experiments.distillation import STAGES, taught_once, teach_network, tune_network, unlabelled_texts
+from companion.training.finetune import read_split
+from companion.training.finetune_config import FineTuneRun, read_finetune
+from companion.training.finetune_record import finetune_summary
+from companion.training.pretrain import use_machine
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT, RUNS = ROOT / "book" / "results" / "distilled.json", ROOT / "runs" / "distilled"
+RECIPE = ROOT / "book" / "recipes" / "imdb-full.toml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what is missing; 0 if all is there then, 130 if it was stopped."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="the record")
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="of checkpoints")
+    parser.add_argument(
+        *("--set", "-s"),
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        help="replace one value of both stages, like data.source=mini; noted in the record",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        record = distil(options.runs, options.overrides)
+    except KeyboardInterrupt:
+        print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
+    print(f"held out {record['best']['scores']['accuracy']:.2%}; recorded in {options.out}")
+    return 0
+
+
+def stage_runs(overrides: Sequence[str] = ()) -> dict[str, FineTuneRun]:
+    """The run of each stage."""
+    return {name: read_finetune(RECIPE, [*changes, *overrides]) for name, changes in STAGES.items()}
+
+
+def distil(runs: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The record of the second stage, and in it, as ``taught``, those of the first one and of the teacher."""
+    first, second = stage_runs(overrides).values()
+    use_machine(first.machine)
+    data = read_split(second)
+    taught = taught_once(data, unlabelled_texts(second.data.source, data), runs / "teacher.pt")
+    print(f"the teacher is right in {taught.about['accuracy']:.2%} of the held-out texts", flush=True)
+    student = teach_network(first, taught, data, runs / "taught")
+    tuner = tune_network(second, student, data, runs / "tuned")
+    before = finetune_summary(student, data, command="")
+    return {
+        **finetune_summary(tuner, data, command="python -m benchmarks.distil"),
+        "taught": {
+            "teacher": "nb",
+            "texts": len(taught.texts),
+            **{f"teacher_{name}": round(value, 4) for name, value in taught.about.items()},
+            **{name: before[name] for name in ("config", "seconds", "steps", "tokens", "operations", "held_out")},
+        },
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

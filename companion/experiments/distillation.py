@@ -1,0 +1,161 @@
+r"""A network taught by a linear model: it learns what the teacher says of texts without labels, then the labels.
+
+The teacher is logistic regression over n-grams, weighted by naive Bayes (:mod:`companion.experiments.imdb_linear`),
+fitted to the labelled texts but those held out. Of every unlabelled text it says how likely each class is, and the
+network learns these probabilities (Hinton et al. 2015, with their temperature at 1). Then it is fine-tuned on the
+labels, as the recipe says, from the weights that it has reached. Letters in the shapes: B batch, N texts, C classes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from companion.data.imdb import pretraining_texts
+from companion.data.labelled import IMDB, LabelledTexts
+from companion.data.mini_reviews import mini_reviews
+from companion.data.stream import Batch
+from companion.errors import require
+from companion.experiments.imdb_linear import LINEAR_MODELS, fit_linear
+from companion.nn.losses import LossSum
+from companion.training.calibration import fit_temperature
+from companion.training.checkpoint import checkpoints, load_checkpoint
+from companion.training.finetune import LabelledSplit, build_finetuner
+from companion.training.finetune_config import FineTuneRun
+from companion.training.finetuner import FineTuner
+from companion.training.objectives import Classification
+from companion.training.run_folder import RUN
+
+HELD_OUT = 0.1
+"""Share of the labels by which the teacher's regularization and its temperature are chosen."""
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "taught": (
+        "finetune.epochs=1",
+        "finetune.evaluations=4",
+        "data.length=256",
+        "train.peak_lr=1e-3",
+        "train.checkpoint_every=100",
+    ),
+    "tuned": ("finetune.epochs=1", "train.peak_lr=3e-4", "train.checkpoint_every=100"),
+}
+"""What each stage replaces in the recipe of fine-tuning: first the teacher's probabilities, then the labels."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Texts without labels, and what the teacher says of them.
+
+    Attributes:
+        texts: N of them.
+        logits: (N, C), divided by the teacher's temperature.
+        about: the teacher's ``accuracy`` on the texts that are held out from both, and its ``temperature``.
+    """
+
+    texts: list[str]
+    logits: Tensor
+    about: dict[str, float]
+
+    def labelled(self, names: Sequence[str]) -> LabelledTexts:
+        """The texts with the class that the teacher thinks likeliest."""
+        return LabelledTexts(
+            self.texts, self.logits.argmax(dim=-1).tolist(), tuple(names), list(range(len(self.texts)))
+        )
+
+
+class SoftClassification(Classification):
+    r"""Cross-entropy with the teacher's probabilities: ``-Σ_c q_c log p_c``, summed over texts (Hinton et al. 2015).
+
+    Where q is 1 for one class, this is :class:`companion.training.objectives.Classification`, by which held-out texts
+    are judged.
+
+    Args:
+        logits: (N, C), the teacher's; ``batch.rows`` (B,) says which of them belong to a batch.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self.q = logits.float().softmax(dim=-1)
+
+    def __call__(self, model: Any, batch: Batch) -> dict[str, LossSum]:
+        """``classes``."""
+        log_p = model(batch.ids, padding=batch.padding).float().log_softmax(dim=-1)  # (B, C)
+        assert batch.rows is not None
+        loss = -(self.q[batch.rows.cpu()].to(log_p.device) * log_p).sum()
+        return {"classes": LossSum(loss, torch.tensor(len(log_p)))}
+
+
+def unlabelled_texts(source: str, data: LabelledSplit) -> list[str]:
+    """Texts that nobody has labelled: none stands among the labelled ones, or in IMDB's test split.
+
+    Of the mini reviews, which are written to order, as many new ones as there are labelled ones.
+    """
+    labelled = {*data.train.texts, *([] if data.validation is None else data.validation.texts)}
+    texts = pretraining_texts() if source == IMDB else mini_reviews(len(labelled), seed=1).texts
+    return [text for text in dict.fromkeys(texts) if text not in labelled]
+
+
+def teach(data: LabelledSplit, texts: list[str]) -> Taught:
+    """Fit the teacher to ``data.train``, and ask it about the texts."""
+    import numpy as np
+
+    require(data.validation is not None, "nothing is held out; set finetune.validation, by which both are judged")
+    assert data.validation is not None
+    order = np.random.default_rng(0).permutation(len(data.train))
+    n = max(1, round(HELD_OUT * len(order)))
+    teacher = fit_linear(data.train, LINEAR_MODELS["nb"], [(order[n:], order[:n])])
+    temperature = fit_temperature(*teacher.held_out)
+
+    def ask(asked: list[str]) -> Tensor:
+        return teacher.decide(teacher.vectorizer.transform(asked)) / temperature
+
+    right = ask(data.validation.texts).argmax(dim=-1) == torch.tensor(data.validation.labels)
+    about = {"accuracy": float(right.double().mean()), "temperature": temperature}
+    return Taught(texts, ask(texts).float(), about)
+
+
+def taught_once(data: LabelledSplit, texts: list[str], file: Path) -> Taught:
+    """:func:`teach`, or what an earlier call has left in the file, if it was about the same texts and labels."""
+    digest = hashlib.sha256()
+    for part in (texts, data.train.texts, data.train.labels):
+        digest.update(json.dumps(part).encode())
+    key = digest.hexdigest()
+    if file.is_file():
+        kept = torch.load(file, weights_only=True)
+        if kept["key"] == key:
+            return Taught(texts, kept["logits"], kept["about"])
+    taught = teach(data, texts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"key": key, "logits": taught.logits, "about": taught.about}, beside := file.with_suffix(".new"))
+    beside.replace(file)
+    return taught
+
+
+def teach_network(run: FineTuneRun, taught: Taught, data: LabelledSplit, folder: Path) -> FineTuner:
+    """The first stage: what the teacher says of all texts, judged by the labelled texts held out."""
+    stage = LabelledSplit(taught.labelled(run.data.labels), data.validation)
+    tuner = build_finetuner(run, data=stage)
+    tuner.objective = SoftClassification(taught.logits)
+    return _fitted(tuner, folder)
+
+
+def tune_network(run: FineTuneRun, before: FineTuner, data: LabelledSplit, folder: Path) -> FineTuner:
+    """The second stage: the labels, from the last weights of the first one, head included."""
+    tuner = build_finetuner(run, data=data)
+    tuner.model.load_state_dict(before.model.state_dict())
+    return _fitted(tuner, folder)
+
+
+def _fitted(tuner: FineTuner, folder: Path) -> FineTuner:
+    """Trained to the end, from the checkpoint in the folder if there is one; an interruption is passed on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).write_text(json.dumps(tuner.run.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if checkpoints(folder):
+        tuner.load_state_dict(load_checkpoint(folder))
+    tuner.fit(checkpoint_dir=folder)
+    if tuner.interrupted:
+        raise KeyboardInterrupt
+    return tuner

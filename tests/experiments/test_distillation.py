@@ -1,0 +1,121 @@
+"""A network taught by a linear model: soft targets, what both may see, two stages, and stopping in between."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from benchmarks.distil import main, stage_runs
+from companion import load_classifier
+from companion.cli import main as companion
+from companion.data.stream import Batch
+from companion.experiments import distillation
+from companion.experiments.distillation import STAGES, SoftClassification, taught_once, teach, unlabelled_texts
+from companion.training.finetune import read_split
+from companion.training.objectives import Classification
+
+TINY = ["data.source=mini", "data.limit=120", "data.length=24", "train.batch_size=16"]
+SET = [part for change in TINY for part in ("--set", change)]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return read_split(stage_runs(TINY)["tuned"])
+
+
+@pytest.fixture(scope="module")
+def taught(data):
+    return teach(data, unlabelled_texts("mini", data))
+
+
+def logits_of(rows):
+    return lambda ids, padding=None: rows[ids[:, 0]]
+
+
+def test_the_loss_is_torchs_with_probabilities_and_that_of_labels_where_the_teacher_is_certain():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
+    rows = torch.tensor([4, 0, 6])
+    batch = Batch(rows[:, None], classes=torch.tensor([2, 1, 0]), rows=rows)
+    got = SoftClassification(teacher)(logits_of(student), batch)["classes"]
+    due = F.cross_entropy(student[rows], teacher.softmax(dim=-1)[rows], reduction="sum")
+    torch.testing.assert_close(got.total.double(), due, rtol=1e-5, atol=1e-5)
+    assert got.n_targets == 3
+    certain = 1000.0 * F.one_hot(torch.tensor([1, 0, 0, 0, 2, 0, 0]), 3)
+    hard = Classification()(logits_of(student), Batch(rows[:, None], classes=torch.tensor([2, 1, 0]), rows=rows))
+    soft = SoftClassification(certain)(logits_of(student), batch)["classes"]
+    torch.testing.assert_close(soft.total.double(), hard["classes"].total.double(), rtol=1e-5, atol=1e-5)
+
+
+def test_no_text_of_the_labelled_ones_is_among_those_without_labels(data, taught):
+    labelled = {*data.train.texts, *data.validation.texts}
+    assert len(taught.texts) > 50 and len(set(taught.texts)) == len(taught.texts)
+    assert labelled.isdisjoint(taught.texts)
+    assert taught.logits.shape == (len(taught.texts), 2)
+    assert taught.labelled(("neg", "pos")).labels == taught.logits.argmax(dim=-1).tolist()
+
+
+def test_the_teacher_does_not_see_what_is_held_out(data, taught):
+    """With the held-out labels turned round it says the same of every text, and is right where it was wrong."""
+    turned = type(data.validation)(
+        data.validation.texts, [1 - c for c in data.validation.labels], data.validation.names, data.validation.rows
+    )
+    again = teach(type(data)(data.train, turned), taught.texts)
+    assert torch.equal(again.logits, taught.logits)
+    assert again.about["accuracy"] == pytest.approx(1 - taught.about["accuracy"])
+
+
+def test_the_teacher_is_asked_once(data, taught, tmp_path, monkeypatch):
+    file = tmp_path / "teacher.pt"
+    first = taught_once(data, taught.texts, file)
+    monkeypatch.setattr(distillation, "teach", lambda *_: pytest.fail("asked twice"))
+    again = taught_once(data, taught.texts, file)
+    assert torch.equal(first.logits, again.logits) and first.about == again.about
+    with pytest.raises(pytest.fail.Exception, match="asked twice"):  # other texts are another question
+        taught_once(data, taught.texts[:-1], file)
+
+
+def test_without_held_out_texts_nobody_could_be_judged():
+    data = read_split(stage_runs([*TINY, "finetune.validation=0.0"])["tuned"])
+    with pytest.raises(ValueError, match=r"nothing is held out; set finetune\.validation"):
+        teach(data, ["A film."])
+
+
+def test_the_command_from_end_to_end_and_the_card(tmp_path, capsys):
+    record, runs, out = tmp_path / "distilled.json", tmp_path / "runs", tmp_path / "classifier"
+    assert main(["--out", str(record), "--runs", str(runs), *SET]) == 0
+    told = json.loads(record.read_text(encoding="utf-8"))
+    assert f"held out {told['best']['scores']['accuracy']:.2%}" in capsys.readouterr().out
+    first, second = told["taught"], told
+    assert first["config"]["train"]["peak_lr"] == 1e-3 and second["config"]["train"]["peak_lr"] == 3e-4
+    assert first["steps"] == -(-first["texts"] // 16) and second["steps"] == -(-108 // 16)
+    assert companion(["export", str(runs / "tuned"), "--record", str(record), "--out", str(out)]) == 0
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"a linear model said of {first['texts']:,} texts without labels" in card
+    assert load_classifier(out).predict(["A film."])[0].label in ("neg", "pos")
+
+
+def test_a_run_that_was_stopped_between_the_stages_ends_with_the_same_weights(tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(["--out", str(tmp_path / "a.json"), "--runs", str(whole), *SET]) == 0
+    shutil.copytree(whole, stopped)
+    shutil.rmtree(stopped / "tuned")
+    assert main(["--out", str(tmp_path / "b.json"), "--runs", str(stopped), *SET]) == 0
+    a, b = (newest(folder / "tuned") for folder in (whole, stopped))
+    assert a == b
+
+
+def newest(folder: Path) -> bytes:
+    return sorted(folder.glob("step-*"))[-1].joinpath("model.safetensors").read_bytes()
+
+
+def test_the_second_stage_begins_where_the_first_one_ended(tmp_path):
+    """At a rate of nearly zero it stays there, head included."""
+    changes = [*SET, "--set", "train.peak_lr=1e-12"]
+    assert main(["--out", str(tmp_path / "a.json"), "--runs", str(tmp_path), *changes]) == 0
+    first, second = (distillation.load_checkpoint(tmp_path / name)["model"] for name in STAGES)
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, rtol=0, atol=1e-6)
