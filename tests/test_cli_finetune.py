@@ -215,6 +215,10 @@ def test_an_exported_classifier_answers_as_its_run(folder, tmp_path, capsys):
     record = tmp_path / "record.json"
     record.write_bytes((folder / "record.json").read_bytes())
     said_by(capsys, "evaluate", folder / "run", "--record", record)
+    noted, test = json.loads(record.read_text(encoding="utf-8"))["evaluation"], read_labelled("mini", part="test")
+    answers = load_finetuned(folder / "run")[0].logits(test.texts).argmax(dim=-1)
+    wrong = {row for row, c, given in zip(test.rows, test.labels, answers.tolist(), strict=True) if c != given}
+    assert set(noted["wrong_rows"]) == wrong and len(wrong) == round((1 - noted["accuracy"]) * len(test))
     out = tmp_path / "mine"
     said_by(capsys, "export", folder / "run", "--out", out, "--record", record)
     exported, run = load_classifier(out), load_finetuned(folder / "run")[0]

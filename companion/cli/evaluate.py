@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from companion.cli.runs import add_overrides
 from companion.data.labelled import IMDB, MINI
 from companion.errors import require
@@ -20,7 +22,7 @@ from companion.training.pretrain import build_objective, build_streams, use_mach
 from companion.training.record import read_record, write_record
 from companion.training.run_folder import is_finetuning, load_run, read_run_folder, read_run_values
 from companion.training.runfile import RunConfig, apply_overrides
-from companion.training.scores import data_scores
+from companion.training.scores import data_scores, surest_errors
 
 TEST, VALIDATION = "test", "validation"
 DESCRIPTION = """\
@@ -63,7 +65,8 @@ def add_parser(commands: Any) -> None:
         "--record",
         type=Path,
         metavar="FILE.json",
-        help="note the figures in the record of the training",
+        help="note the figures in the record of the training; of a classifier also the rows of the texts that it got "
+        "wrong, the surest first",
     )
     parser.add_argument(
         "--data", metavar="SOURCE", help="of a classifier: other texts, a folder or a .csv or .jsonl file, imdb or mini"
@@ -173,7 +176,8 @@ def _run_classifier(options: argparse.Namespace) -> int:
     size: dict[str, int] = {k: scores.pop(k) for k in ("texts", "seen_in_training") if k in scores}
     about |= {"data": source, "split": options.split, "temperature": round(classifier.temperature, 4)}
     if options.record is not None:
-        _note(options.record, {**about, **size, **{k: round(v, 4) for k, v in scores.items()}})
+        wrong = surest_errors(logits, torch.tensor(data.labels), data.rows)
+        _note(options.record, {**about, **size, **{k: round(v, 4) for k, v in scores.items()}, "wrong_rows": wrong})
     _print(options, about, scores, size, f"{len(data):,} texts")
     return 0
 

@@ -62,3 +62,19 @@ def unseen_accuracy(logits: Tensor, labels: Tensor, rows: Sequence[int], seen: C
     unseen = torch.tensor([row not in seen for row in rows])
     right = (logits.argmax(dim=-1) == labels).double()
     return {"accuracy_unseen": float(right[unseen].mean()), "seen_in_training": int((~unseen).sum())}
+
+
+def surest_errors(logits: Tensor, labels: Tensor, rows: Sequence[int]) -> list[int]:
+    """The rows with a wrong answer, the one first whose answer was surest: where to begin reading.
+
+    Args:
+        logits: (N, C).
+        labels: (N), the right classes.
+        rows: what each text is called, N.
+
+    >>> surest_errors(torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0, 0]), [10, 11, 12])
+    [12, 11]
+    """
+    sure, answers = logits.double().softmax(dim=-1).max(dim=-1)
+    order = sure.argsort(descending=True, stable=True).tolist()
+    return [rows[i] for i in order if answers[i] != labels[i]]
