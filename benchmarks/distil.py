@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from companion.cli.runs import add_overrides
 from companion.experiments.distillation import STAGES, taught_once, teach_network, tune_network, unlabelled_texts
 from companion.training.finetune import read_split
 from companion.training.finetune_config import FineTuneRun, read_finetune
@@ -27,26 +28,22 @@ RECIPE = ROOT / "book" / "recipes" / "imdb-full.toml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what is missing; 0 if all is there then, 130 if it was stopped."""
+    """Do what is missing; 0 if all is there then, 1 if something failed, 130 if it was stopped."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="the record")
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="of checkpoints")
-    parser.add_argument(
-        *("--set", "-s"),
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="SECTION.KEY=VALUE",
-        help="replace one value of both stages, like data.source=mini; noted in the record",
-    )
+    add_overrides(parser)
     options = parser.parse_args(arguments)
     try:
         record = distil(options.runs, options.overrides)
     except KeyboardInterrupt:
         print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
         return 130
+    except (ValueError, OSError) as error:
+        print(f"benchmarks.distil: error: {error}", file=sys.stderr)
+        return 1
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"held out {record['best']['scores']['accuracy']:.2%}; recorded in {options.out}")

@@ -22,14 +22,13 @@ from companion.data.mini_reviews import mini_reviews
 from companion.data.stream import Batch
 from companion.errors import require
 from companion.experiments.imdb_linear import LINEAR_MODELS, fit_linear
+from companion.experiments.imdb_networks import train_in
 from companion.nn.losses import LossSum
 from companion.training.calibration import fit_temperature
-from companion.training.checkpoint import checkpoints, load_checkpoint
 from companion.training.finetune import LabelledSplit, build_finetuner
 from companion.training.finetune_config import FineTuneRun
 from companion.training.finetuner import FineTuner
 from companion.training.objectives import Classification
-from companion.training.run_folder import RUN
 
 HELD_OUT = 0.1
 """Share of the labels by which the teacher's regularization and its temperature are chosen."""
@@ -139,23 +138,13 @@ def teach_network(run: FineTuneRun, taught: Taught, data: LabelledSplit, folder:
     stage = LabelledSplit(taught.labelled(run.data.labels), data.validation)
     tuner = build_finetuner(run, data=stage)
     tuner.objective = SoftClassification(taught.logits)
-    return _fitted(tuner, folder)
+    train_in(folder, tuner)
+    return tuner
 
 
 def tune_network(run: FineTuneRun, before: FineTuner, data: LabelledSplit, folder: Path) -> FineTuner:
     """The second stage: the labels, from the last weights of the first one, head included."""
     tuner = build_finetuner(run, data=data)
     tuner.model.load_state_dict(before.model.state_dict())
-    return _fitted(tuner, folder)
-
-
-def _fitted(tuner: FineTuner, folder: Path) -> FineTuner:
-    """Trained to the end, from the checkpoint in the folder if there is one; an interruption is passed on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RUN).write_text(json.dumps(tuner.run.to_dict(), indent=1) + "\n", encoding="utf-8")
-    if checkpoints(folder):
-        tuner.load_state_dict(load_checkpoint(folder))
-    tuner.fit(checkpoint_dir=folder)
-    if tuner.interrupted:
-        raise KeyboardInterrupt
+    train_in(folder, tuner)
     return tuner

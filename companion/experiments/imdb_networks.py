@@ -97,7 +97,7 @@ def network_cell(
     began = time.perf_counter()
     tuner = build_finetuner(run, data=data, device=device)
     features = time.perf_counter() - began if run.finetune.method == "probe" else 0.0
-    _train(tuner, run, folder)
+    train_in(folder, tuner)
     record = finetune_summary(tuner, data, command="")
     classifier = finetuned(run, tuner.state_dict())
     classifier.model.to(device)
@@ -119,12 +119,17 @@ def network_cell(
     }
 
 
-def _train(tuner: FineTuner, run: FineTuneRun, folder: Path) -> None:
-    """To the end, from the checkpoint in the folder if there is one."""
+def train_in(folder: Path, tuner: FineTuner) -> None:
+    """Train to the end, from the checkpoint in the folder if there is one.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and has saved.
+        ValueError: the checkpoint is of another recipe.
+    """
     if checkpoints(folder):
         tuner.load_state_dict(load_checkpoint(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RUN).write_text(json.dumps(run.to_dict(), indent=1) + "\n", encoding="utf-8")
+    (folder / RUN).write_text(json.dumps(tuner.run.to_dict(), indent=1) + "\n", encoding="utf-8")
     tuner.fit(checkpoint_dir=folder)
     if tuner.interrupted:
         raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from companion.cli import main as companion
 from companion.data.stream import Batch
 from companion.experiments import distillation
 from companion.experiments.distillation import STAGES, SoftClassification, taught_once, teach, unlabelled_texts
+from companion.training.checkpoint import load_checkpoint
 from companion.training.finetune import read_split
 from companion.training.objectives import Classification
 
@@ -84,6 +85,12 @@ def test_without_held_out_texts_nobody_could_be_judged():
         teach(data, ["A film."])
 
 
+def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys):
+    wrong = ["--set", "finetune.validation=0.0"]
+    assert main(["--out", str(tmp_path / "a.json"), "--runs", str(tmp_path), *SET, *wrong]) == 1
+    assert "error: nothing is held out" in capsys.readouterr().err and not (tmp_path / "a.json").exists()
+
+
 def test_the_command_from_end_to_end_and_the_card(tmp_path, capsys):
     record, runs, out = tmp_path / "distilled.json", tmp_path / "runs", tmp_path / "classifier"
     assert main(["--out", str(record), "--runs", str(runs), *SET]) == 0
@@ -116,6 +123,6 @@ def test_the_second_stage_begins_where_the_first_one_ended(tmp_path):
     """At a rate of nearly zero it stays there, head included."""
     changes = [*SET, "--set", "train.peak_lr=1e-12"]
     assert main(["--out", str(tmp_path / "a.json"), "--runs", str(tmp_path), *changes]) == 0
-    first, second = (distillation.load_checkpoint(tmp_path / name)["model"] for name in STAGES)
+    first, second = (load_checkpoint(tmp_path / name)["model"] for name in STAGES)
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, rtol=0, atol=1e-6)
