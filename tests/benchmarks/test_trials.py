@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import trials
-from benchmarks.trials import CONFIG, RESULT, TRIALS, main, others_than
+from benchmarks.trials import BASE, CONFIG, RESULT, TRIALS, main, others_than
 from companion.experiments.imdb import Cell
 from companion.experiments.imdb_source import Source
 
@@ -36,7 +36,7 @@ def test_only_what_is_named_runs(tmp_path, monkeypatch):
         trials, "tried", lambda cell, source, changes, others: seen.append(changes) or {"accuracy": 1.0}
     )
     main(["--only", "faster"], tmp_path / "trials.json", SMALL, MINI)
-    assert seen == [SMALL["trials"]["faster"]]
+    assert seen == [[*BASE, *SMALL["trials"]["faster"]]]
     with pytest.raises(SystemExit):
         main(["--only", "slower"], tmp_path / "trials.json", SMALL, MINI)
 
@@ -52,7 +52,8 @@ def test_the_reviews_that_judge_are_not_those_that_teach():
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_trial_changes_one_thing(name):
     cell = Cell("full", CONFIG["labels"], 0)
-    runs = [trials.network_run(cell, Source(), trials.RECIPES, changes).to_dict() for changes in ((), TRIALS[name])]
+    tried = (BASE, (*BASE, *TRIALS[name]))
+    runs = [trials.network_run(cell, Source(), trials.RECIPES, changes).to_dict() for changes in tried]
     plain, changed = ({(s, k): v for s, values in run.items() for k, v in values.items()} for run in runs)
     differing = [key for key in plain.keys() | changed.keys() if plain.get(key) != changed.get(key)]
     passes = [("train", "max_steps"), ("train", "warmup_steps")]  # which follow from one number

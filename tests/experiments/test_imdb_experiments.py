@@ -207,9 +207,17 @@ def test_few_labels_change_the_recipe(method, labels):
     run = network_run(Cell(method, labels, 2), Source(), RECIPES)
     train = run.train_config(1)
     assert run.data.limit == labels and run.data.seed == train.seed == 2
-    assert (run.finetune.validation > 0) == (labels >= 1000)
+    assert run.finetune.method == method and run.finetune.validation == 0.0 and run.finetune.layer_decay == 1.0
     assert train.max_steps >= LEAST_STEPS and train.warmup_steps > 0
     assert f"train.max_steps={train.max_steps}" in few_label_changes(method, labels)
+
+
+@pytest.mark.parametrize("labels", COUNTS)
+def test_with_few_labels_from_scratch_differs_from_full_in_its_first_weights_alone(labels):
+    runs = [network_run(Cell(method, labels, 2), Source(), RECIPES) for method in ("full", "scratch")]
+    full, scratch = (run.to_dict() for run in runs)
+    assert full["finetune"].pop("method") == "full" and scratch["finetune"].pop("method") == "scratch"
+    assert full == scratch
 
 
 def test_more_labels_are_read_in_more_steps_but_not_as_often():
