@@ -292,6 +292,7 @@ def test_what_cannot_be_predicted_is_said_in_one_line(folder, tmp_path, capsys, 
     assert "give texts, or --file FILE, or -" in fails(capsys, "predict", *model)
     assert "give texts, or --file FILE, or -" in fails(capsys, "predict", "Good.", "--file", "a.txt", *model)
     assert "there is no file" in fails(capsys, "predict", "--file", tmp_path / "gone.txt", *model)
+    assert "is a folder; --file takes one file" in fails(capsys, "predict", "--file", tmp_path, *model)
     assert "bert-book-imdb is a bert, which tells no classes" in fails(
         capsys, "predict", "x", "--model", "bert-book-imdb"
     )

@@ -104,6 +104,7 @@ def _lines(options: argparse.Namespace) -> Iterable[Line]:
 
 
 def _file_lines(path: Path) -> Iterator[Line]:
+    require(not path.is_dir(), f"{path} is a folder; --file takes one file, with a text a line, or a .jsonl file")
     require(path.is_file(), f"there is no file {path}")
     content = read_utf8(path).removesuffix("\n")
     for number, line in enumerate(content.split("\n"), start=1):
