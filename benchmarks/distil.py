@@ -1,4 +1,4 @@
-"""The classifier of the package: taught by the linear model on reviews without labels, then fine-tuned on the labels.
+"""A classifier that is taught by the linear model on reviews without labels, then fine-tuned on the labels.
 
     python -m benchmarks.distil                       # about two hours on one core; Ctrl-C stops, and it goes on
     companion evaluate runs/distilled/tuned --record book/results/distilled.json
@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from companion.cli.runs import add_overrides
-from companion.experiments.distillation import STAGES, taught_once, teach_network, tune_network, unlabelled_texts
+from companion.experiments.distillation import (
+    STAGES,
+    load_teacher,
+    taught_once,
+    teach_network,
+    tune_network,
+    unlabelled_texts,
+)
 from companion.training.finetune import read_split
 from companion.training.finetune_config import FineTuneRun, read_finetune
 from companion.training.finetune_record import finetune_summary
@@ -32,12 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--recipe", type=Path, default=RECIPE, metavar="RUN.toml", help="of the pupil")
+    parser.add_argument(
+        "--network",
+        type=Path,
+        action="append",
+        default=[],
+        dest="networks",
+        metavar="FOLDER",
+        help="the run of a fine-tuned network that teaches along with the linear model; may be given several times",
+    )
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="the record")
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="of checkpoints")
     add_overrides(parser)
     options = parser.parse_args(arguments)
     try:
-        record = distil(options.runs, options.overrides)
+        record = distil(options.recipe, options.networks, options.runs, options.overrides)
     except KeyboardInterrupt:
         print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
         return 130
@@ -50,30 +67,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def stage_runs(overrides: Sequence[str] = ()) -> dict[str, FineTuneRun]:
+def stage_runs(overrides: Sequence[str] = (), recipe: Path = RECIPE) -> dict[str, FineTuneRun]:
     """The run of each stage."""
-    return {name: read_finetune(RECIPE, [*changes, *overrides]) for name, changes in STAGES.items()}
+    return {name: read_finetune(recipe, [*changes, *overrides]) for name, changes in STAGES.items()}
 
 
-def distil(runs: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The record of the second stage, and in it, as ``taught``, those of the first one and of the teacher."""
-    first, second = stage_runs(overrides).values()
+def distil(recipe: Path, networks: Sequence[Path], runs: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The record of the second stage, and in it, as ``taught``, those of the first one and of the teachers."""
+    first, second = stage_runs(overrides, recipe).values()
     use_machine(first.machine)
     data = read_split(second)
-    taught = taught_once(data, unlabelled_texts(second.data.source, data), runs / "teacher.pt")
-    print(f"the teacher is right in {taught.about['accuracy']:.2%} of the held-out texts", flush=True)
+    teachers = [load_teacher(folder, data) for folder in networks]
+    taught = taught_once(data, unlabelled_texts(second.data.source, data), runs / "teacher.pt", teachers)
+    for name, value in taught.about.items():
+        print(f"teacher, {name.replace('_', ' ')}: {value:.4f}", flush=True)
     student = teach_network(first, taught, data, runs / "taught")
     tuner = tune_network(second, student, data, runs / "tuned")
     before = finetune_summary(student, data, command="")
     return {
-        **finetune_summary(tuner, data, command="python -m benchmarks.distil"),
+        **finetune_summary(tuner, data, command=_command(recipe, networks)),
         "taught": {
-            "teacher": "nb",
+            "teacher": "+".join(["nb", *(folder.name for folder in networks)]),
             "texts": len(taught.texts),
             **{f"teacher_{name}": round(value, 4) for name, value in taught.about.items()},
             **{name: before[name] for name in ("config", "seconds", "steps", "tokens", "operations", "held_out")},
         },
     }
+
+
+def _command(recipe: Path, networks: Sequence[Path]) -> str:
+    parts = [] if recipe == RECIPE else [f"--recipe {recipe.as_posix()}"]
+    return " ".join(["python -m benchmarks.distil", *parts, *(f"--network {path.as_posix()}" for path in networks)])
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def check_stop(answer: Any) -> str:
     given = as_tensor(answer, "two whole numbers: the epoch whose weights are kept, and the last one that is trained")
     expect(given.shape == (2,), "give two numbers: the epoch whose weights are kept, and the last one that is trained")
     best, last = _stopped(HELD_OUT, PATIENCE)
-    kept, trained = (int(x) for x in given.tolist())
+    kept, trained = given.tolist()
     expect((kept, trained) != (best - 1, last - 1), "count epochs from 1")
     expect(kept != trained, "the weights that are kept are older than the last ones")
     expect(trained < len(HELD_OUT), "patience ends the training before the last number of the list")

@@ -1,9 +1,10 @@
 r"""A network taught by a linear model: it learns what the teacher says of texts without labels, then the labels.
 
 The teacher is logistic regression over n-grams, weighted by naive Bayes (:mod:`companion.experiments.imdb_linear`),
-fitted to the labelled texts but those held out. Of every unlabelled text it says how likely each class is, and the
-network learns these probabilities (Hinton et al. 2015, with their temperature at 1). Then it is fine-tuned on the
-labels, as the recipe says, from the weights that it has reached. Letters in the shapes: B batch, N texts, C classes.
+fitted to the labelled texts but those held out. Networks that were fine-tuned on the same texts may teach along with
+it; their logits are then averaged. Of every unlabelled text the teachers say how likely each class is, and the network
+learns these probabilities (Hinton et al. 2015, with their temperature at 1). Then it is fine-tuned on the labels, as
+the recipe says, from the weights that it has reached. Letters in the shapes: B batch, N texts, C classes.
 """
 
 import hashlib
@@ -23,9 +24,11 @@ from companion.data.stream import Batch
 from companion.errors import require
 from companion.experiments.imdb_linear import LINEAR_MODELS, fit_linear
 from companion.experiments.imdb_networks import train_in
+from companion.models.text_classifier import TextClassifier
 from companion.nn.losses import LossSum
+from companion.runtime import Precision
 from companion.training.calibration import fit_temperature
-from companion.training.finetune import LabelledSplit, build_finetuner
+from companion.training.finetune import LabelledSplit, build_finetuner, load_finetuned, read_split
 from companion.training.finetune_config import FineTuneRun
 from companion.training.finetuner import FineTuner
 from companion.training.objectives import Classification
@@ -51,8 +54,9 @@ class Taught:
 
     Attributes:
         texts: N of them.
-        logits: (N, C), divided by the teacher's temperature.
-        about: the teacher's ``accuracy`` on the texts that are held out from both, and its ``temperature``.
+        logits: (N, C), divided by the teacher's temperature; of several teachers the mean.
+        about: ``accuracy`` on the texts that are held out from all; of several teachers also that of each one,
+            ``linear_accuracy``, ``network_1_accuracy`` and so on; the linear model's ``temperature``.
     """
 
     texts: list[str]
@@ -97,36 +101,83 @@ def unlabelled_texts(source: str, data: LabelledSplit) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text not in labelled]
 
 
-def teach(data: LabelledSplit, texts: list[str]) -> Taught:
-    """Fit the teacher to ``data.train``, and ask it about the texts."""
+def teach(data: LabelledSplit, texts: list[str], networks: Sequence[TextClassifier] = ()) -> Taught:
+    """Fit the linear teacher to ``data.train``, and ask it about the texts, and the networks along with it.
+
+    Args:
+        data: what the linear model is fitted to, and what all teachers are judged by.
+        texts: what they are asked about.
+        networks: further teachers, see :func:`load_teacher`.
+
+    Raises:
+        ValueError: nothing is held out.
+    """
     import numpy as np
 
     require(data.validation is not None, "nothing is held out; set finetune.validation, by which both are judged")
     assert data.validation is not None
     order = np.random.default_rng(0).permutation(len(data.train))
     n = max(1, round(HELD_OUT * len(order)))
-    teacher = fit_linear(data.train, LINEAR_MODELS["nb"], [(order[n:], order[:n])])
-    temperature = fit_temperature(*teacher.held_out)
+    linear = fit_linear(data.train, LINEAR_MODELS["nb"], [(order[n:], order[:n])])
+    temperature = fit_temperature(*linear.held_out)
 
-    def ask(asked: list[str]) -> Tensor:
-        return teacher.decide(teacher.vectorizer.transform(asked)) / temperature
+    def ask(asked: list[str]) -> list[Tensor]:
+        said = [linear.decide(linear.vectorizer.transform(asked)).float() / temperature]
+        said += [network.logits(asked, kind=_precision(network)) / network.temperature for network in networks]
+        return [logits - logits.mean(dim=-1, keepdim=True) for logits in said]
 
-    right = ask(data.validation.texts).argmax(dim=-1) == torch.tensor(data.validation.labels)
-    about = {"accuracy": float(right.double().mean()), "temperature": temperature}
-    return Taught(texts, ask(texts).float(), about)
+    classes = torch.tensor(data.validation.labels)
+
+    def accuracy(logits: Tensor) -> float:
+        return float((logits.argmax(dim=-1) == classes).double().mean())
+
+    judged = ask(data.validation.texts)
+    about = {"accuracy": accuracy(_mean(judged)), "temperature": temperature}
+    if networks:
+        names = ["linear", *(f"network_{i + 1}" for i in range(len(networks)))]
+        about |= {f"{name}_accuracy": accuracy(logits) for name, logits in zip(names, judged, strict=True)}
+    return Taught(texts, _mean(ask(texts)), about)
 
 
-def taught_once(data: LabelledSplit, texts: list[str], file: Path) -> Taught:
-    """:func:`teach`, or what an earlier call has left in the file, if it was about the same texts and labels."""
+def load_teacher(folder: str | Path, data: LabelledSplit) -> TextClassifier:
+    """A fine-tuned network that may teach: the texts held out in ``data`` were held out from it, too.
+
+    Raises:
+        ValueError: the folder is not that of a fine-tuning, or it held out other texts.
+    """
+    network, run, _ = load_finetuned(folder)
+    theirs, ours = read_split(run).validation, data.validation
+    require(
+        theirs is not None and ours is not None and set(theirs.texts) == set(ours.texts),
+        f"{folder} did not hold out the same texts, so it may have learned those by which its pupil is judged; "
+        "fine-tune it with the same data.source, data.limit, data.seed and finetune.validation",
+    )
+    return network
+
+
+def _mean(logits: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(logits)).mean(dim=0)
+
+
+def _precision(network: TextClassifier) -> Precision:
+    """The one that it was trained in."""
+    return FineTuneRun.from_dict(network.about["run"]).train_config(1).precision
+
+
+def taught_once(data: LabelledSplit, texts: list[str], file: Path, networks: Sequence[TextClassifier] = ()) -> Taught:
+    """:func:`teach`, or what an earlier call has left in the file, if it was about the same texts, labels, networks."""
     digest = hashlib.sha256()
     for part in (texts, data.train.texts, data.train.labels):
         digest.update(json.dumps(part).encode())
+    for network in networks:
+        for tensor in network.model.state_dict().values():
+            digest.update(tensor.cpu().numpy().tobytes())
     key = digest.hexdigest()
     if file.is_file():
         kept = torch.load(file, weights_only=True)
         if kept["key"] == key:
             return Taught(texts, kept["logits"], kept["about"])
-    taught = teach(data, texts)
+    taught = teach(data, texts, networks)
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"key": key, "logits": taught.logits, "about": taught.about}, beside := file.with_suffix(".new"))
     beside.replace(file)

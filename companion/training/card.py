@@ -160,11 +160,14 @@ def _teaching(record: dict[str, Any]) -> list[str]:
     if "taught" not in record:
         return []
     t = record["taught"]
+    alone = t["teacher"] == "nb"
+    who = "a linear model said" if alone else "a linear model and a fine-tuned network said, averaged,"
+    teachers = "That teacher" if alone else "The linear model is"
     return [
-        f"It is distilled (Hinton et al. 2015). First it learned what a linear model said of {t['texts']:,} texts "
-        f"without labels: {t['steps']:,} steps, {t['seconds'] / 60:.0f} minutes. That teacher, logistic regression "
-        f"over n-grams weighted by naive Bayes, is right in {t['teacher_accuracy']:.1%} of the texts held out. Then "
-        "the labels, from where it stood:",
+        f"It is distilled (Hinton et al. 2015). First it learned what {who} of {t['texts']:,} texts without labels: "
+        f"{t['steps']:,} steps, {t['seconds'] / 60:.0f} minutes. {teachers}{',' if alone else ''} logistic regression "
+        f"over n-grams weighted by naive Bayes{', is' if alone else '; together they are'} right in "
+        f"{t['teacher_accuracy']:.1%} of the texts held out. Then the labels, from where it stood:",
     ]
 
 

@@ -8,12 +8,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.distil import main, stage_runs
+from benchmarks.distil import RECIPE, main, stage_runs
 from companion import load_classifier
 from companion.cli import main as companion
 from companion.data.stream import Batch
 from companion.experiments import distillation
-from companion.experiments.distillation import STAGES, SoftClassification, taught_once, teach, unlabelled_texts
+from companion.experiments.distillation import (
+    STAGES,
+    SoftClassification,
+    load_teacher,
+    taught_once,
+    teach,
+    unlabelled_texts,
+)
 from companion.training.checkpoint import load_checkpoint
 from companion.training.finetune import read_split
 from companion.training.objectives import Classification
@@ -30,6 +37,14 @@ def data():
 @pytest.fixture(scope="module")
 def taught(data):
     return teach(data, unlabelled_texts("mini", data))
+
+
+@pytest.fixture(scope="module")
+def network(data, taught, tmp_path_factory):
+    """The folder of a network that was fine-tuned on the same texts."""
+    folder = tmp_path_factory.mktemp("network")
+    assert main(["--out", str(folder / "a.json"), "--runs", str(folder), *SET]) == 0
+    return folder / "tuned"
 
 
 def logits_of(rows):
@@ -79,6 +94,35 @@ def test_the_teacher_is_asked_once(data, taught, tmp_path, monkeypatch):
         taught_once(data, taught.texts[:-1], file)
 
 
+def test_several_teachers_say_the_mean_of_what_each_one_says(data, taught, network):
+    teacher = load_teacher(network, data)
+    together = teach(data, taught.texts, [teacher])
+    alone = teacher.logits(taught.texts) / teacher.temperature
+    due = (taught.logits.softmax(dim=-1).log() + alone.softmax(dim=-1).log()) / 2  # logits but for a constant a text
+    torch.testing.assert_close(together.logits.softmax(dim=-1), due.softmax(dim=-1), rtol=1e-4, atol=1e-5)
+    right = teacher.logits(data.validation.texts).argmax(dim=-1) == torch.tensor(data.validation.labels)
+    assert together.about["network_1_accuracy"] == pytest.approx(right.double().mean().item())
+    assert together.about["linear_accuracy"] == taught.about["accuracy"]
+
+
+def test_a_teacher_that_may_have_seen_what_is_held_out_is_refused(network):
+    other = read_split(stage_runs([*TINY, "data.seed=1"])["tuned"])
+    with pytest.raises(ValueError, match=r"tuned did not hold out the same texts, .*same data\.source"):
+        load_teacher(network, other)
+
+
+def test_other_networks_are_another_question(data, taught, network, tmp_path, monkeypatch):
+    file, teacher = tmp_path / "teacher.pt", load_teacher(network, data)
+    texts = taught.texts[:20]
+    taught_once(data, texts, file, [teacher])
+    monkeypatch.setattr(distillation, "teach", lambda *_: pytest.fail("asked again"))
+    taught_once(data, texts, file, [load_teacher(network, data)])
+    with torch.no_grad():
+        teacher.model.head.bias[0] += 1
+    with pytest.raises(pytest.fail.Exception, match="asked again"):
+        taught_once(data, texts, file, [teacher])
+
+
 def test_without_held_out_texts_nobody_could_be_judged():
     data = read_split(stage_runs([*TINY, "finetune.validation=0.0"])["tuned"])
     with pytest.raises(ValueError, match=r"nothing is held out; set finetune\.validation"):
@@ -102,7 +146,22 @@ def test_the_command_from_end_to_end_and_the_card(tmp_path, capsys):
     assert companion(["export", str(runs / "tuned"), "--record", str(record), "--out", str(out)]) == 0
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"a linear model said of {first['texts']:,} texts without labels" in card
+    assert told["command"] == "python -m benchmarks.distil"
     assert load_classifier(out).predict(["A film."])[0].label in ("neg", "pos")
+
+
+def test_the_command_with_another_recipe_and_a_network_that_teaches(network, tmp_path):
+    recipe, record = tmp_path / "other.toml", tmp_path / "distilled.json"
+    recipe.write_text(RECIPE.read_text(encoding="utf-8").replace("dropout = 0.1", "dropout = 0.0", 1), encoding="utf-8")
+    given = ["--recipe", str(recipe), "--network", str(network), "--out", str(record), "--runs", str(tmp_path / "runs")]
+    assert main([*given, *SET]) == 0
+    told = json.loads(record.read_text(encoding="utf-8"))
+    assert told["command"].endswith(f"--recipe {recipe.as_posix()} --network {network.as_posix()}")
+    assert told["taught"]["teacher"] == "nb+tuned" and 0 <= told["taught"]["teacher_network_1_accuracy"] <= 1
+    assert told["config"]["model"]["dropout"] == 0.0
+    out = tmp_path / "classifier"
+    assert companion(["export", str(tmp_path / "runs" / "tuned"), "--record", str(record), "--out", str(out)]) == 0
+    assert "a fine-tuned network said, averaged, of" in (out / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_run_that_was_stopped_between_the_stages_ends_with_the_same_weights(tmp_path):
