@@ -169,8 +169,8 @@ class Summary:
         parameters: of the model.
         trained: how many of them.
         operations: of the training.
-        ece_before: calibration error before the temperature.
-        ece_after: and after.
+        ece: calibration error on the test, before the temperature that the held-out texts gave.
+        calibrated_ece: and after.
     """
 
     model: str
@@ -184,8 +184,8 @@ class Summary:
     parameters: float | None
     trained: float | None
     operations: float | None
-    ece_before: float | None
-    ece_after: float | None
+    ece: float | None
+    calibrated_ece: float | None
 
 
 def summary(cells: Iterable[Mapping[str, Any]]) -> list[Summary]:
@@ -206,12 +206,14 @@ def summary(cells: Iterable[Mapping[str, Any]]) -> list[Summary]:
         require(len(set(seeds)) == len(seeds), f"{model} with {labels} labels: a seed stands twice among {seeds}")
         accuracies = [cell["accuracy"] for cell in group]
         means = {name: _mean([cell[name] for cell in group]) for name in _MEANS}
+        means |= {name: _mean([cell.get("test", {}).get(name) for cell in group]) for name in _TEST_MEANS}
         spread = stdev(accuracies) if len(group) > 1 else None
         rows.append(Summary(model, labels, len(group), fmean(accuracies), spread, **means))
     return rows
 
 
-_MEANS = tuple(Summary.__dataclass_fields__)[5:]
+_TEST_MEANS = ("ece", "calibrated_ece")
+_MEANS = tuple(name for name in tuple(Summary.__dataclass_fields__)[5:] if name not in _TEST_MEANS)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -56,11 +56,11 @@ class ResultRow(Protocol):
         """Of the training."""
 
     @property
-    def ece_before(self) -> float | None:
+    def ece(self) -> float | None:
         """Calibration error before the temperature."""
 
     @property
-    def ece_after(self) -> float | None:
+    def calibrated_ece(self) -> float | None:
         """And after."""
 
 
@@ -76,8 +76,8 @@ COLUMNS: Mapping[str, Callable[[ResultRow], str]] = {
     "parameters": lambda r: _or_none(r.parameters, "{:,.0f}"),
     "trained": lambda r: _or_none(r.trained, "{:,.0f}"),
     "operations": lambda r: _or_none(r.operations, "{:.1e}"),
-    "calibration error": lambda r: _or_none(r.ece_before, "{:.2%}"),
-    "with temperature": lambda r: _or_none(r.ece_after, "{:.2%}"),
+    "calibration error": lambda r: _or_none(r.ece, "{:.2%}"),
+    "with temperature": lambda r: _or_none(r.calibrated_ece, "{:.2%}"),
 }
 """The columns that :func:`results_table` knows."""
 

@@ -101,7 +101,9 @@ def test_the_summary_is_over_seeds():
             "seconds": seconds,
         }
 
-    rows = summary([cell(0, 0.6, 1.0), cell(1, 0.8, 3.0), cell(0, 0.9, None, "full")])
+    judged = [{"test": {"ece": 0.02, "calibrated_ece": 0.01}}, {"test": {"ece": 0.04, "calibrated_ece": 0.02}}]
+    rows = summary([cell(0, 0.6, 1.0) | judged[0], cell(1, 0.8, 3.0) | judged[1], cell(0, 0.9, None, "full")])
+    assert (rows[0].ece, rows[0].calibrated_ece) == pytest.approx((0.03, 0.015)) and rows[1].ece is None
     assert [(row.model, row.seeds, row.seconds) for row in rows] == [("nb", 2, 2.0), ("full", 1, None)]
     assert rows[0].accuracy == pytest.approx(0.7) and rows[0].spread == pytest.approx(0.1 * math.sqrt(2))
     assert rows[1].spread is None

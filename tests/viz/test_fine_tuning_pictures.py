@@ -9,7 +9,7 @@ import pytest
 from companion.viz.fine_tuning import COLUMNS, NONE, label_curves, reliability, results_table
 
 EMPTY = dict.fromkeys(
-    ("spread", "accuracy_without_shared", "seconds", "parameters", "trained", "operations", "ece_before", "ece_after")
+    ("spread", "accuracy_without_shared", "seconds", "parameters", "trained", "operations", "ece", "calibrated_ece")
 )
 
 
