@@ -18,13 +18,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from companion.config import Precision
 from companion.errors import require
-
-Precision = Literal["fp32", "bf16"]
 
 SWITCH = "COMPANION_FAST"
 _fast = os.environ.get(SWITCH, "1") != "0"

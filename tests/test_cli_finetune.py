@@ -318,17 +318,36 @@ def test_nothing_is_asked_of_a_network(folder, capsys, monkeypatch):
 QUICK = """
 import sys
 from companion.cli import main
-code = main(["predict", "Not bad.", "--model", sys.argv[1]])
-late = {"torch._dynamo", "datasets", "pyarrow", "sklearn", "matplotlib", "pandas", "transformers"}
+code = main(["predict", *sys.argv[1:]])
+late = {"torch", "torch._dynamo", "datasets", "pyarrow", "sklearn", "matplotlib", "pandas", "transformers"}
 print(sorted(late & set(sys.modules)), code)
 """
 
 
 def test_predicting_imports_nothing_that_is_slow(folder, tmp_path, capsys):
-    said_by(capsys, "export", folder / "run", "--out", tmp_path)
-    command = [sys.executable, "-c", QUICK, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
-    assert done.stdout.splitlines()[-1] == "[] 0"
+    def imported(*arguments):
+        command = [sys.executable, "-c", QUICK, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+        return done.stdout.splitlines()[-1]
+
+    said_by(capsys, "export", folder / "run", "--out", tmp_path / "exported")
+    (tmp_path / "a.txt").write_text("Not bad.", encoding="utf-8")
+    assert imported("Not bad.") == imported("Not bad.", "--model", tmp_path / "exported") == "[] 0"
+    assert imported("--file", tmp_path / "a.txt", "--model", tmp_path / "exported") == "['torch'] 0"
+    assert imported("Not bad.", "--model", folder / "run") == "['torch'] 0"
+
+
+def test_what_is_typed_and_what_stands_in_a_file_get_the_same_answer(folder, tmp_path, capsys):
+    said_by(capsys, "export", folder / "run", "--out", tmp_path / "exported")
+    texts = ["Not bad at all. Café!", "Dull, dull, dull.", "word " * 200]
+    (tmp_path / "a.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    model = ("--model", tmp_path / "exported", "--json")
+    typed, filed = (
+        [json.loads(line) for line in said_by(capsys, "predict", *what, *model).splitlines()]
+        for what in (texts, ["--file", tmp_path / "a.txt"])
+    )
+    assert [row.pop("probability") for row in typed] == pytest.approx([row.pop("probability") for row in filed], 1e-5)
+    assert typed == filed
 
 
 @pytest.mark.parametrize("command", ["finetune", "predict", "evaluate"])

@@ -1,4 +1,4 @@
-"""Who may import whom, and that importing the package does nothing but import torch."""
+"""Who may import whom; importing the package does nothing, and its names do nothing but import torch."""
 
 import ast
 import json
@@ -11,8 +11,8 @@ import companion
 PACKAGE = Path(companion.__file__).parent
 LAYERS = (
     {"errors"},
-    {"runtime"},
     {"config"},
+    {"runtime"},
     {"nn", "data", "history", "viz"},
     {"models", "parallel"},
     {"training"},
@@ -56,14 +56,14 @@ def violations(file: Path, me: str) -> list[str]:
 
 def test_every_part_has_a_layer():
     parts = {p.stem if p.is_file() else p.name for p in PACKAGE.iterdir() if p.suffix == ".py" or any(p.rglob("*.py"))}
-    assert parts - {"__init__", "__pycache__"} <= set(RANK)
+    assert parts - {"__init__", "_public", "__pycache__"} <= set(RANK)
 
 
 def test_a_module_imports_only_lower_layers_or_its_own_folder():
     problems = []
     for file in sorted(PACKAGE.rglob("*.py")):
         me = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if me != "__init__":
+        if me not in ("__init__", "_public"):
             problems += violations(file, me)
     assert problems == []
 
@@ -90,6 +90,8 @@ def watch(event, arguments):
         opened.append(event)
 sys.addaudithook(watch)
 import companion
+assert not any(name.startswith("companion.") for name in sys.modules)
+companion.attention
 touched = list(opened)
 assert torch.get_float32_matmul_precision() == precision and torch.initial_seed() == seed
 assert torch.get_num_threads() == torch_threads and not logging.getLogger().handlers

@@ -12,7 +12,8 @@ import torch
 from companion.cli.runs import add_overrides
 from companion.data.labelled import IMDB, MINI
 from companion.errors import require
-from companion.models.pretrained import CLASSIFIER, load_pretrained, pretrained_settings
+from companion.models.pretrained import load_pretrained
+from companion.models.pretrained_files import CLASSIFIER, pretrained_settings
 from companion.models.text_classifier import TextClassifier, load_classifier
 from companion.training.checkpoint import checkpoints
 from companion.training.evaluation import evaluate

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from companion.models.pretrained import WEIGHTS, save_pretrained
+from companion.models.pretrained import save_pretrained
+from companion.models.pretrained_files import WEIGHTS
 from companion.training.card import classifier_card, model_card
 from companion.training.finetune import load_finetuned
 from companion.training.record import read_record

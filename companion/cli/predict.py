@@ -1,18 +1,23 @@
 """``companion predict``: which class a text has."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from companion.data.texts import json_object, read_utf8, text_field
 from companion.errors import require
-from companion.models.pretrained import pretrained_names
-from companion.models.text_classifier import Prediction, TextClassifier, load_classifier
-from companion.training.checkpoint import checkpoints
+from companion.models.numpy_classifier import NumpyClassifier, load_numpy_classifier
+from companion.models.prediction import Prediction
+from companion.models.pretrained_files import pretrained_names
+
+if TYPE_CHECKING:
+    from companion.models.text_classifier import TextClassifier
 
 DEFAULT = "imdb-classifier"
 STDIN = "-"
@@ -70,11 +75,12 @@ def run(options: argparse.Namespace) -> int:
         bool(options.texts) != (options.file is not None),
         'give texts, or --file FILE, or - for standard input, like: companion predict "Not bad at all."',
     )
-    classifier = _load(options.model)
+    typed = bool(options.texts) and (options.texts != [STDIN] or sys.stdin.isatty())
+    classifier = _load(options.model, typed=typed)
     lines = iter(_lines(options))
     said = 0
     # Somebody who types wants an answer to each line; files go faster in batches.
-    size = 1 if options.texts == [STDIN] and sys.stdin.isatty() else CHUNK
+    size = 1 if typed else CHUNK
     while chunk := list(islice(lines, size)):
         for line, prediction in _answers(classifier, chunk):
             print(_shown(line, prediction, as_json=options.json), flush=size == 1)
@@ -82,16 +88,22 @@ def run(options: argparse.Namespace) -> int:
     return 0 if said else FAILED
 
 
-def _load(name: str) -> TextClassifier:
-    if checkpoints(name):
-        from companion.training.finetune import load_finetuned  # what answers by itself needs nothing of training
-
-        return load_finetuned(name)[0]
+def _load(name: str, *, typed: bool) -> NumpyClassifier | TextClassifier:
+    """The classifier; for what is typed without PyTorch where that is possible, which answers at once."""
     require(
         name != DEFAULT or name in pretrained_names(),
         "no classifier ships with this version of the package; make one with companion finetune, and name its folder: "
         "--model FOLDER",
     )
+    if typed and not any(Path(name).glob("step-*")) and (quick := load_numpy_classifier(name)) is not None:
+        return quick
+    from companion.models.text_classifier import load_classifier
+    from companion.training.checkpoint import checkpoints
+
+    if checkpoints(name):
+        from companion.training.finetune import load_finetuned  # what answers by itself needs nothing of training
+
+        return load_finetuned(name)[0]
     return load_classifier(name)
 
 
@@ -124,7 +136,7 @@ def _stdin_lines() -> Iterator[Line]:
             raise ValueError(f"standard input, line {number} is no UTF-8 ({error.reason})") from error
 
 
-def _answers(classifier: TextClassifier, chunk: list[Line]) -> Iterator[tuple[Line, Prediction]]:
+def _answers(classifier: NumpyClassifier | TextClassifier, chunk: list[Line]) -> Iterator[tuple[Line, Prediction]]:
     readable = classifier.readable([line.text for line in chunk])
     for line, good in zip(chunk, readable, strict=True):
         if not good:

@@ -2,7 +2,7 @@
 
 from companion.config.base import Config, check_at_least, check_choice, check_dropout, check_heads, check_number
 from companion.config.lora import LoRAConfig
-from companion.config.train import Schedule, TrainConfig
+from companion.config.train import Precision, Schedule, TrainConfig
 from companion.config.transformer import Activation, Backend, Norm, Pairing, PositionScheme, TransformerConfig
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Norm",
     "Pairing",
     "PositionScheme",
+    "Precision",
     "Schedule",
     "TrainConfig",
     "TransformerConfig",

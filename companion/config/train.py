@@ -5,8 +5,8 @@ from typing import Literal
 
 from companion.config.base import Config, check_at_least, check_choice, check_number
 from companion.errors import require
-from companion.runtime import Precision
 
+Precision = Literal["fp32", "bf16"]
 Schedule = Literal["cosine", "linear", "constant", "trapezoid"]
 
 

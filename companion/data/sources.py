@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from companion.data.corpus import TokenCorpus
-from companion.data.long_texts import Keep, Passages, real_tokens
+from companion.data.long_texts import Passages, real_tokens
 from companion.data.pairs import Pairs, sentence_pairs
+from companion.data.passages import Keep
 from companion.data.stream import Batch, BatchStream, Examples
 from companion.data.tokenizer import SpecialIds, special_ids
 from companion.data.transforms import IGNORE, document_row, mask_tokens
@@ -69,7 +70,7 @@ def classification_stream(
         labels: the class of each, from 0.
         tokenizer: what cuts them into pieces; it puts ``[CLS]`` before and ``[SEP]`` behind.
         max_len: tokens at most, the special ones included.
-        keep: what is read of a longer text; see :data:`companion.data.long_texts.Keep`. With ``"windows"`` each epoch
+        keep: what is read of a longer text; see :data:`companion.data.passages.Keep`. With ``"windows"`` each epoch
             reads one window of every text, drawn anew.
         size: ``tokens_per_batch`` or ``batch_size``, ``seed``, ``rank``, ``world_size`` of :class:`BatchStream`.
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from companion.config import Precision
 from companion.data.imdb import pretraining_texts
 from companion.data.labelled import IMDB, LabelledTexts
 from companion.data.mini_reviews import mini_reviews
@@ -26,7 +27,6 @@ from companion.experiments.imdb_linear import LINEAR_MODELS, fit_linear
 from companion.experiments.imdb_networks import train_in
 from companion.models.text_classifier import TextClassifier
 from companion.nn.losses import LossSum
-from companion.runtime import Precision
 from companion.training.calibration import fit_temperature
 from companion.training.finetune import LabelledSplit, build_finetuner, load_finetuned, read_split
 from companion.training.finetune_config import FineTuneRun

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,14 @@ from companion.errors import require
 from companion.models.bert import BERT
 from companion.models.classifier import TransformerClassifier
 from companion.models.gpt import GPT
+from companion.models.pretrained_files import CARD, CLASSIFIER, CONFIG, WEIGHTS, find_pretrained, pretrained_settings
 
-CONFIG, WEIGHTS, CARD, TOKENIZER = "config.json", "model.safetensors", "README.md", "tokenizer.json"
-CLASSIFIER = "classifier"
 KINDS: dict[str, type[BERT] | type[GPT] | type[TransformerClassifier]] = {
     "bert": BERT,
     "gpt": GPT,
     CLASSIFIER: TransformerClassifier,
 }
 Model = BERT | GPT | TransformerClassifier
-
-
-def pretrained_names() -> list[str]:
-    """The names that :func:`load_pretrained` knows."""
-    assets = resources.files("companion").joinpath("assets")
-    return sorted(entry.name for entry in assets.iterdir() if entry.joinpath(CONFIG).is_file())
 
 
 def load_pretrained(name_or_folder: str | Path) -> Model:
@@ -50,23 +42,6 @@ def load_pretrained(name_or_folder: str | Path) -> Model:
         model = _blank(name_or_folder, settings)
     _load_strictly(model, _read_weights(find_pretrained(name_or_folder), name_or_folder), str(name_or_folder))
     return model.eval()
-
-
-def pretrained_settings(name_or_folder: str | Path) -> dict[str, Any]:
-    """What stands in a model's configuration file: ``kind``, ``config``, and ``about``, how it came about.
-
-    Of a classifier also ``classifier``: how it reads texts and what its classes are called.
-
-    Raises:
-        ValueError: there is no such model, or the file is damaged.
-    """
-    folder = find_pretrained(name_or_folder)
-    try:
-        settings: dict[str, Any] = json.loads(folder.joinpath(CONFIG).read_text(encoding="utf-8"))
-        names = ("kind", "config", "about", *([CLASSIFIER] if settings["kind"] == CLASSIFIER else []))
-        return {name: settings[name] for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{CONFIG} of {name_or_folder} is missing or damaged ({error!r}); export it again") from error
 
 
 def save_pretrained(
@@ -106,24 +81,6 @@ def save_pretrained(
         settings[CLASSIFIER] = classifier
     (folder / CONFIG).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8", newline="\n")
     (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
-    return folder
-
-
-def find_pretrained(name_or_folder: str | Path) -> Traversable:
-    """The folder of a model's files.
-
-    Raises:
-        ValueError: there is none; the message says which models ship.
-    """
-    shipped = pretrained_names()
-    if str(name_or_folder) in shipped:
-        return resources.files("companion").joinpath("assets", str(name_or_folder))
-    folder = Path(name_or_folder)
-    require(
-        (folder / CONFIG).is_file(),
-        f"no pretrained model {str(name_or_folder)!r}: {shipped} ship with the package; or give a folder that "
-        "`companion export` wrote",
-    )
     return folder
 
 

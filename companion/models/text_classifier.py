@@ -6,28 +6,24 @@ Letters in the shapes: B batch, N texts, C classes, K columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from companion.config import check_choice, check_number
-from companion.data.long_texts import Keep, Passages
+from companion.config import Precision, check_choice, check_number
+from companion.data.long_texts import Passages
+from companion.data.passages import Keep
 from companion.data.stream import Batch
-from companion.data.tokenizer import BOOK, encode_texts, load_tokenizer, save_tokenizer
+from companion.data.tokenizer import BOOK, encode_texts, save_tokenizer
 from companion.errors import require
 from companion.models.classifier import TransformerClassifier
-from companion.models.pretrained import (
-    CLASSIFIER,
-    TOKENIZER,
-    find_pretrained,
-    load_pretrained,
-    pretrained_settings,
-    save_pretrained,
-)
-from companion.runtime import Precision, precision
+from companion.models.prediction import Prediction, predictions
+from companion.models.pretrained import load_pretrained, save_pretrained
+from companion.models.pretrained_files import CLASSIFIER, TOKENIZER, pretrained_settings, pretrained_tokenizer
+from companion.runtime import precision
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -71,27 +67,6 @@ def mean_by_text(
     return total / count[:, None]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a classifier says about a text.
-
-    Attributes:
-        label: the name of the most probable class.
-        probability: of that class.
-        tokens: how many the text has.
-        read: how many of them the model has read, those at the overlaps of windows counted once.
-    """
-
-    label: str
-    probability: float
-    tokens: int
-    read: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
-        return asdict(self)
-
-
 @dataclass
 class TextClassifier:
     """From texts to classes.
@@ -106,7 +81,7 @@ class TextClassifier:
         tokenizer_name: ``"book"``, or what else it was loaded from.
         about: how it came about.
 
-    >>> from companion import TransformerConfig
+    >>> from companion import TransformerConfig, load_tokenizer
     >>> network = TransformerClassifier(TransformerConfig(vocab_size=8192, d_model=8), 2)
     >>> classifier = TextClassifier(network.eval(), load_tokenizer(), ("neg", "pos"))
     >>> classifier.probabilities(["A good film.", "Not bad"]).shape
@@ -172,13 +147,8 @@ class TextClassifier:
         Raises:
             ValueError: there is no text, or one without a token; :meth:`readable` tells them beforehand.
         """
-        probabilities, which = self.probabilities(texts).max(dim=-1)
         sizes = [len(ids) for ids in encode_texts(texts, self.tokenizer)]
-        room = self.max_len - 2
-        return [
-            Prediction(self.labels[c], p, n, n if self.keep == "windows" else min(n, room))
-            for c, p, n in zip(which.tolist(), probabilities.tolist(), sizes, strict=True)
-        ]
+        return predictions(self.probabilities(texts).tolist(), sizes, self.labels, max_len=self.max_len, keep=self.keep)
 
     def readable(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts have a token at all."""
@@ -220,7 +190,7 @@ def load_classifier(name_or_folder: str | Path) -> TextClassifier:
     try:
         return TextClassifier(
             model,
-            _tokenizer(name_or_folder, how["tokenizer"]),
+            pretrained_tokenizer(name_or_folder, how["tokenizer"]),
             how["labels"],
             max_len=how["max_len"],
             keep=how["keep"],
@@ -230,14 +200,3 @@ def load_classifier(name_or_folder: str | Path) -> TextClassifier:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the settings of {name_or_folder} are damaged ({error!r}); export it again") from error
-
-
-def _tokenizer(name_or_folder: str | Path, name: str) -> Tokenizer:
-    if name == BOOK:
-        return load_tokenizer()
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_str(find_pretrained(name_or_folder).joinpath(name).read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises plain Exception
-        raise ValueError(f"{name} of {name_or_folder} is missing or damaged ({error}); export it again") from error

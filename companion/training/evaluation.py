@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from companion.config import Precision
 from companion.data.stream import Batch
 from companion.errors import require
-from companion.runtime import Precision, precision
+from companion.runtime import precision
 from companion.training import distributed
 from companion.training.objectives import Objective
 from companion.training.randomness import seeded

@@ -28,7 +28,7 @@ from companion.config import (
     check_number,
 )
 from companion.data.labelled import SENTIMENT
-from companion.data.long_texts import Keep
+from companion.data.passages import Keep
 from companion.data.tokenizer import BOOK
 from companion.errors import require
 from companion.models.classifier import MAY_CHANGE, Pooling

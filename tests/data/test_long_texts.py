@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from companion.data.long_texts import Passages, passages
+from companion.data.long_texts import Passages
+from companion.data.passages import passages
 from companion.data.tokenizer import load_tokenizer
 
 TEXTS = ["a good film", "film " * 40, "bad", "the film was " * 9]

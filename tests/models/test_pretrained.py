@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from companion.config import TransformerConfig
 from companion.models.bert import BERT
 from companion.models.gpt import GPT
-from companion.models.pretrained import load_pretrained, pretrained_names, save_pretrained
+from companion.models.pretrained import load_pretrained, save_pretrained
+from companion.models.pretrained_files import pretrained_names
 
 V, D = 23, 8
 CONFIG = TransformerConfig(vocab_size=V, max_len=7, d_model=D, n_layers=2, n_heads=2, d_ff=12, n_segments=2)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from companion import TextClassifier, TransformerClassifier, TransformerConfig, load_classifier, load_tokenizer
-from companion.models.pretrained import pretrained_names
+from companion.models.pretrained_files import pretrained_names
 from companion.models.saliency import gradient_x_input, integrated_gradients, leave_one_out
 from companion.models.word_score import WordScore
 from companion.widgets import SaliencyLab

@@ -1,0 +1,37 @@
+"""What is read of a text that is longer than a model reads; lists of numbers, nothing of PyTorch."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from companion.config import check_choice
+
+Keep = Literal["head", "tail", "both", "windows"]
+"""What is read of a text with more tokens than there is room for.
+
+Its ``"head"``, its ``"tail"``, or ``"both"``: a quarter from its head and the rest from its tail (Sun et al. 2019 found
+the opinion at both ends). Or all of it, in ``"windows"``.
+"""
+# How much of the room the beginning of a text gets.
+_HEAD = {"head": 1.0, "tail": 0.0, "both": 0.25}
+
+
+def passages(ids: Sequence[int], room: int, keep: Keep) -> list[list[int]]:
+    """What is read of a text's ``ids``: one passage of at most ``room`` tokens, or of a long text several windows.
+
+    Windows are as few as cover the text, all ``room`` long and evenly spread, so that neighbors overlap.
+
+    >>> passages([1, 2, 3, 4, 5, 6, 7, 8, 9], 4, "both")
+    [[1, 7, 8, 9]]
+    >>> passages([1, 2, 3, 4, 5, 6, 7, 8, 9], 4, "windows")
+    [[1, 2, 3, 4], [3, 4, 5, 6], [6, 7, 8, 9]]
+    """
+    check_choice("keep", keep, Keep)
+    ids = list(ids)
+    if len(ids) <= room:
+        return [ids]
+    if keep == "windows":
+        n = -(-len(ids) // room)
+        starts = [i * (len(ids) - room) // (n - 1) for i in range(n)]
+        return [ids[start : start + room] for start in starts]
+    head = int(_HEAD[keep] * room)
+    return [ids[:head] + ids[len(ids) - (room - head) :]]
