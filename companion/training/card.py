@@ -160,8 +160,10 @@ def _teaching(record: dict[str, Any]) -> list[str]:
     if "taught" not in record:
         return []
     t = record["taught"]
-    alone = t["teacher"] == "nb"
-    who = "a linear model said" if alone else "a linear model and a fine-tuned network said, averaged,"
+    networks = t["teacher"].count("+")
+    alone = networks == 0
+    others = "a fine-tuned network" if networks == 1 else f"{networks} fine-tuned networks"
+    who = "a linear model said" if alone else f"a linear model and {others} said, averaged,"
     teachers = "That teacher" if alone else "The linear model is"
     return [
         f"It is distilled (Hinton et al. 2015). First it learned what {who} of {t['texts']:,} texts without labels: "

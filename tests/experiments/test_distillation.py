@@ -162,6 +162,10 @@ def test_the_command_with_another_recipe_and_a_network_that_teaches(network, tmp
     out = tmp_path / "classifier"
     assert companion(["export", str(tmp_path / "runs" / "tuned"), "--record", str(record), "--out", str(out)]) == 0
     assert "a fine-tuned network said, averaged, of" in (out / "README.md").read_text(encoding="utf-8")
+    told["taught"]["teacher"] += "+another"
+    record.write_text(json.dumps(told), encoding="utf-8")
+    assert companion(["export", str(tmp_path / "runs" / "tuned"), "--record", str(record), "--out", str(out)]) == 0
+    assert "2 fine-tuned networks said, averaged, of" in (out / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_run_that_was_stopped_between_the_stages_ends_with_the_same_weights(tmp_path):
