@@ -12,7 +12,7 @@ from companion.nn.losses import token_cross_entropy
 from companion.training.calibration import expected_calibration_error
 
 # Exercise "A mean that knows what is padding": one text of four positions, the last two of them padding.
-HIDDEN = torch.tensor([[[1.0, 4], [3, 0], [5, 5], [9, 1]]], dtype=torch.float64)
+HIDDEN = torch.tensor([[[1.0, 4], [6, -2], [5, 5], [9, 1]]], dtype=torch.float64)
 REAL = torch.tensor([[True, True, False, False]])
 # Exercises "A loss on paper" and "Its gradient": weights whose logarithms are the logits, and the right classes.
 WEIGHTS = torch.tensor([[3.0, 1], [1, 4], [1, 1]], dtype=torch.float64)

@@ -21,7 +21,7 @@ def both(ids, room):
 
 
 RIGHT = {
-    "check_mean": [2, 2],
+    "check_mean": [3.5, 1],
     "check_loss": math.log(40 / 3) / 3,
     "check_gradient": [[-1 / 12, 1 / 12], [-4 / 15, 4 / 15], [1 / 6, -1 / 6]],
     "check_lora": 12 * 2 * 4 * 256 + 771,
@@ -33,8 +33,8 @@ RIGHT = {
     "check_both": both,
 }
 WRONG = [
-    ("check_mean", [4.5, 2.5], "padding included"),
-    ("check_mean", [1, 1], "not by four"),
+    ("check_mean", [5.25, 2], "padding included"),
+    ("check_mean", [1.75, 0.5], "not by four"),
     ("check_mean", [4, 4], "divide by two"),
     ("check_mean", 2, "two numbers"),
     ("check_loss", math.log(40 / 3), "that is the sum"),
