@@ -10,6 +10,7 @@ second one reads the test split and notes what it found.
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,10 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="the record")
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="of checkpoints")
+    parser.add_argument(
+        "--hard", action="store_true", help="teach the likelier class of each text, and not how likely it is"
+    )
     add_overrides(parser)
     options = parser.parse_args(arguments)
     try:
-        record = distil(options.recipe, options.networks, options.runs, options.overrides)
+        record = distil(options.recipe, options.networks, options.runs, options.overrides, hard=options.hard)
     except KeyboardInterrupt:
         print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
         return 130
@@ -72,22 +76,28 @@ def stage_runs(overrides: Sequence[str] = (), recipe: Path = RECIPE) -> dict[str
     return {name: read_finetune(recipe, [*changes, *overrides]) for name, changes in STAGES.items()}
 
 
-def distil(recipe: Path, networks: Sequence[Path], runs: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def distil(
+    recipe: Path, networks: Sequence[Path], runs: Path, overrides: Sequence[str] = (), *, hard: bool = False
+) -> dict[str, Any]:
     """The record of the second stage, and in it, as ``taught``, those of the first one and of the teachers."""
     first, second = stage_runs(overrides, recipe).values()
-    use_machine(first.machine)
+    device = use_machine(first.machine)
     data = read_split(second)
     teachers = [load_teacher(folder, data) for folder in networks]
-    taught = taught_once(data, unlabelled_texts(second.data.source, data), runs / "teacher.pt", teachers)
+    for teacher in teachers:
+        teacher.model.to(device)
+    texts = unlabelled_texts(second.data.source, data, seed=second.data.seed)
+    taught = taught_once(data, texts, runs / "teacher.pt", teachers)
     for name, value in taught.about.items():
         print(f"teacher, {name.replace('_', ' ')}: {value:.4f}", flush=True)
-    student = teach_network(first, taught, data, runs / "taught")
-    tuner = tune_network(second, student, data, runs / "tuned")
+    student = teach_network(first, taught, data, runs / "taught", hard=hard, device=device)
+    tuner = tune_network(second, student, data, runs / "tuned", device=device)
     before = finetune_summary(student, data, command="")
     return {
-        **finetune_summary(tuner, data, command=_command(recipe, networks)),
+        **finetune_summary(tuner, data, command=_command(recipe, networks, overrides, hard=hard)),
         "taught": {
             "teacher": "+".join(["nb", *(folder.name for folder in networks)]),
+            "targets": "classes" if hard else "probabilities",
             "texts": len(taught.texts),
             **{f"teacher_{name}": round(value, 4) for name, value in taught.about.items()},
             **{name: before[name] for name in ("config", "seconds", "steps", "tokens", "operations", "held_out")},
@@ -95,9 +105,11 @@ def distil(recipe: Path, networks: Sequence[Path], runs: Path, overrides: Sequen
     }
 
 
-def _command(recipe: Path, networks: Sequence[Path]) -> str:
-    parts = [] if recipe == RECIPE else [f"--recipe {recipe.as_posix()}"]
-    return " ".join(["python -m benchmarks.distil", *parts, *(f"--network {path.as_posix()}" for path in networks)])
+def _command(recipe: Path, networks: Sequence[Path], overrides: Sequence[str], *, hard: bool) -> str:
+    parts = [] if recipe == RECIPE else ["--recipe", recipe.as_posix()]
+    parts += [part for path in networks for part in ("--network", path.as_posix())] + ["--hard"] * hard
+    parts += [part for override in overrides for part in ("--set", override)]
+    return shlex.join(["python", "-m", "benchmarks.distil", *parts])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The command line, from a folder of texts to an exported model; and what it says when something is wrong."""
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import torch
 from companion.cli import main
 from companion.cli.evaluate import with_perplexity
 from companion.data.imdb import VARIABLE
+from companion.data.tokenizer import load_tokenizer
 from companion.models.bert import BERT
 from companion.models.pretrained import load_pretrained
 from companion.training.checkpoint import checkpoints, load_checkpoint
@@ -251,6 +254,8 @@ def test_an_exported_model_is_loaded_and_evaluated_by_its_folder(trained, tmp_pa
     model = load_pretrained(out)
     assert isinstance(model, BERT)
     card = (out / "README.md").read_text(encoding="utf-8")
+    own = load_tokenizer(out)
+    assert own.get_vocab() != load_tokenizer().get_vocab() and own.get_vocab_size() == model.config.vocab_size
     assert 'load_pretrained("exported")' in card and "6 steps" in card and "| mlm |" in card and "cannot do" in card
     assert main(["evaluate", str(out), "--json"]) == 0
     rounded = json.loads(capsys.readouterr().out)
@@ -271,6 +276,14 @@ def test_what_cannot_be_found_is_said_in_one_line(trained, tmp_path, capsys):
     assert "no checkpoint of step 2; it has ['step-00000000', 'step-00000003', 'step-00000006']" in said
     assert "holds no run.json" in fails(capsys, "export", tmp_path, "--out", tmp_path / "out")
     assert "there is no record" in fails(capsys, "export", trained / "run", "--out", tmp_path, "--record", "gone.json")
+
+
+@pytest.mark.parametrize("other", [{"data": {}, "config": {"finetune": {}}}, []])
+def test_a_record_of_another_kind_is_refused(trained, tmp_path, capsys, other):
+    (tmp_path / "other.json").write_text(json.dumps(other), encoding="utf-8")
+    said = fails(capsys, "export", trained / "run", "--out", tmp_path / "out", "--record", tmp_path / "other.json")
+    assert "other.json is no record of a pretraining" in said and "`companion pretrain --record`" in said
+    assert not (tmp_path / "out").exists()
 
 
 # --- the program
@@ -303,6 +316,24 @@ def test_ctrl_c_elsewhere_stops_without_a_traceback(monkeypatch, tmp_path, capsy
     monkeypatch.setattr("companion.cli.data.read_texts", interrupt)
     assert main(["data", str(tmp_path), "--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "companion: stopped\n"
+
+
+def test_a_console_without_all_characters_stops_nothing(run_file, tmp_path, monkeypatch):
+    said, errors = (io.TextIOWrapper(io.BytesIO(), encoding="cp1252", write_through=True) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", said)
+    monkeypatch.setattr(sys, "stderr", errors)
+    assert pretrain(run_file, tmp_path / "é差", "--set", "train.max_steps=1") == 0
+    assert b"a new run in" in said.buffer.getvalue() and "é?".encode("cp1252") in said.buffer.getvalue()
+    assert main(["data", str(tmp_path / "好"), "--out", "out"]) == 1
+    assert errors.buffer.getvalue().endswith(
+        b"? is no folder; give one that holds .txt or .jsonl files" + os.linesep.encode()
+    )
+
+
+def test_a_stream_without_an_encoding_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert main(["data", str(tmp_path / "好"), "--out", "out"]) == 1
+    assert "好 is no folder" in sys.stderr.getvalue()
 
 
 def test_the_module_is_a_program_whose_exit_code_is_the_commands(tmp_path):

@@ -141,7 +141,7 @@ def test_own_texts_and_classes(folder, tmp_path, capsys):
     assert scores["texts"] == 24 and scores["data"] == str(path)
 
 
-def test_what_is_wrong_with_a_run_or_its_data_is_said_in_one_line(folder, tmp_path, capsys):
+def test_what_is_wrong_with_a_run_or_its_data_is_said_in_one_line(folder, tmp_path, capsys, monkeypatch):
     def of(*overrides):
         sets = [word for override in overrides for word in ("--set", override)]
         return fails(capsys, "finetune", folder / "small.toml", "--out", tmp_path / "run", *sets)
@@ -156,6 +156,10 @@ def test_what_is_wrong_with_a_run_or_its_data_is_said_in_one_line(folder, tmp_pa
     )
     assert "there is no data 'gone.csv'; give imdb, mini, a folder or a file" in of("data.source=gone.csv")
     assert "no pretrained model 'bert-huge'" in of("model.pretrained=bert-huge")
+    for name in ("model.pretrained", "data.source", "data.tokenizer"):
+        assert f"put it in quotation marks, like --set '{name}=\"5\"'" in of(f"{name}=5")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "device='cuda', but PyTorch finds none here" in of("machine.device=cuda")
     assert "[finetune] method='half' is not known" in of("finetune.method=half")
     assert "[data] keep='middle' is not known" in of("data.keep=middle")
     assert "['max_steps'] of [train] follow from epochs=2" in of("train.max_steps=9")
@@ -184,6 +188,16 @@ def test_evaluation_is_that_of_the_training(folder, capsys):
     assert scores["texts"] == 12 and scores["step"] == best["step"]
     said = said_by(capsys, "evaluate", folder / "run")
     assert "data mini, split test" in said and "2,000 texts" in said and "accuracy_pos" in said and "%" in said
+
+
+def test_only_what_was_held_out_is_called_so(folder, tmp_path, capsys):
+    validation = ("--split", "validation")
+    said_by(capsys, "export", folder / "run", "--out", tmp_path)
+    for model in (folder / "run", tmp_path):
+        said = fails(capsys, "evaluate", model, *validation, "--set", "data.seed=7")
+        assert "these are not the texts that the training held out: mini has changed, or data.seed" in said
+    said = fails(capsys, "evaluate", folder / "run", *validation, "--data", "mini")
+    assert "--data gives other texts, --split validation those that were held out; take one" in said
 
 
 def test_another_way_with_long_texts_can_be_judged(folder, capsys):
@@ -238,6 +252,13 @@ def test_an_exported_classifier_answers_as_its_run(folder, tmp_path, capsys):
 def test_a_card_without_a_record_has_no_figures(folder, tmp_path, capsys):
     said_by(capsys, "export", folder / "run", "--step", "6", "--out", tmp_path)
     assert "|" not in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_record_of_a_pretraining_is_refused(folder, tmp_path, capsys):
+    (tmp_path / "other.json").write_text('{"corpus": {}, "config": {}}', encoding="utf-8")
+    said = fails(capsys, "export", folder / "run", "--out", tmp_path / "out", "--record", tmp_path / "other.json")
+    assert "other.json is no record of a fine-tuning" in said and "`companion finetune --record`" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_commands_of_pretraining_say_that_a_fine_tuning_is_another_thing(folder, capsys):
@@ -302,9 +323,23 @@ def test_what_cannot_be_predicted_is_said_in_one_line(folder, tmp_path, capsys, 
     )
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Good.\n\xff\n")))
     assert "standard input, line 2 is no UTF-8" in fails(capsys, "predict", "-", *model)
+    assert "text 1 is no UTF-8" in fails(capsys, "predict", "bad \udcff byte", *model)
     monkeypatch.setattr("companion.cli.predict.pretrained_names", lambda: ["bert-book-imdb"])
     said = fails(capsys, "predict", "Good.")
     assert "no classifier ships" in said and "companion finetune" in said and "--model" in said
+
+
+def test_classes_and_texts_that_the_console_cannot_show(folder, tmp_path, monkeypatch):
+    rows = [{"text": f"{word} {i}", "label": word} for i in range(6) for word in ("差", "好")]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    own = [f"data.source={path.as_posix()}", "data.limit=0", 'data.labels=["差", "好"]', "finetune.epochs=1"]
+    said = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", write_through=True)
+    monkeypatch.setattr(sys, "stdout", said)
+    assert finetune(folder, tmp_path / "run", *(word for override in own for word in ("--set", override))) == 0
+    assert b"10 texts to learn from (5 ?, 5 ?)" in said.buffer.getvalue()
+    assert main(["predict", "Café 好", "--model", str(tmp_path / "run")]) == 0
+    assert re.search(rb"\? +\d+\.\d%  Caf\xe9 \?\r?\n$", said.buffer.getvalue())
 
 
 def test_nothing_is_asked_of_a_network(folder, capsys, monkeypatch):

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # a program of its own: what it has imported stays, and is no garbage to look for at the end
         gc.freeze()
         arguments = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        _replace_unknown(stream)
     asked = [name for name in COMMANDS if name in arguments[:1]]
     options = build_parser(asked or COMMANDS).parse_args(arguments)  # the others' modules take time to import
     with warnings.catch_warnings():
@@ -62,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"companion: error: {_one_line(error)}", file=sys.stderr)
             return FAILED
     return code
+
+
+def _replace_unknown(stream: Any) -> None:
+    """Let a stream write ? for a character that its encoding lacks, where it would fail."""
+    if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
 
 
 def _one_line(error: BaseException) -> str:

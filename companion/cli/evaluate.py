@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from companion.cli.runs import add_overrides
-from companion.data.labelled import IMDB, MINI
+from companion.data.labelled import IMDB, MINI, LabelledTexts
 from companion.errors import require
 from companion.models.pretrained import load_pretrained
 from companion.models.pretrained_files import CLASSIFIER, pretrained_settings
@@ -156,10 +157,7 @@ def _run_classifier(options: argparse.Namespace) -> int:
     classifier.model.to(use_machine(config.machine))
     source = options.data or config.data.source
     if options.split == VALIDATION:
-        held_out = read_split(config).validation
-        require(options.data is None and held_out is not None, "this run held no texts out; evaluate on --data instead")
-        assert held_out is not None
-        data = held_out
+        data = _held_out(config, options, classifier.about.get("texts", {}))
     else:
         require(
             options.data is not None or source in (IMDB, MINI),
@@ -181,6 +179,19 @@ def _run_classifier(options: argparse.Namespace) -> int:
         _note(options.record, {**about, **size, **{k: round(v, 4) for k, v in scores.items()}, "wrong_rows": wrong})
     _print(options, about, scores, size, f"{len(data):,} texts")
     return 0
+
+
+def _held_out(config: FineTuneRun, options: argparse.Namespace, texts: Mapping[str, str]) -> LabelledTexts:
+    require(options.data is None, "--data gives other texts, --split validation those that were held out; take one")
+    held_out = read_split(config).validation
+    require(held_out is not None, "this run held no texts out; evaluate on --data instead")
+    assert held_out is not None
+    require(
+        texts.get("validation", held_out.digest()) == held_out.digest(),
+        f"these are not the texts that the training held out: {config.data.source} has changed, or data.seed, "
+        "data.limit or finetune.validation was set anew",
+    )
+    return held_out
 
 
 def _find_classifier(options: argparse.Namespace) -> tuple[FineTuneRun, TextClassifier, dict[str, Any]]:

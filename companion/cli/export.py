@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from companion.data.tokenizer import load_tokenizer, save_tokenizer
+from companion.errors import require
 from companion.models.pretrained import save_pretrained
-from companion.models.pretrained_files import WEIGHTS
+from companion.models.pretrained_files import TOKENIZER, WEIGHTS
 from companion.training.card import classifier_card, model_card
 from companion.training.finetune import load_finetuned
 from companion.training.record import read_record
@@ -13,7 +15,8 @@ from companion.training.run_folder import is_finetuning, load_run, read_run_fold
 
 DESCRIPTION = """\
 Write the weights of a run, in float16, with its configuration and a model card made from the run's record: what
-load_pretrained reads. With --step, the weights of a checkpoint that was kept (train.snapshots in the run file).
+load_pretrained reads; its tokenizer, too, if it is not the book's. With --step, the weights of a checkpoint that was
+kept (train.snapshots in the run file).
 
 Of a fine-tuning it is the classifier with the weights that were best on the held-out texts, LoRA's adapters merged,
 with its temperature, the names of its classes, and its tokenizer: what load_classifier and `companion predict` read.
@@ -46,18 +49,39 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the model."""
-    record = None if options.record is None else read_record(options.record)
+    finetuning = is_finetuning(read_run_values(options.run_folder))
+    record = None if options.record is None else _record(options.record, finetuning=finetuning)
     name = options.name or options.out.name
-    if is_finetuning(read_run_values(options.run_folder)):
-        classifier, finetuning, _ = load_finetuned(options.run_folder, step=options.step)
+    if finetuning:
+        classifier, run_config, _ = load_finetuned(options.run_folder, step=options.step)
         step = classifier.about["step"]
-        classifier.save(options.out, card=classifier_card(name, finetuning, classifier, record=record))
+        classifier.save(options.out, card=classifier_card(name, run_config, classifier, record=record))
     else:
         config = read_run_folder(options.run_folder)
         model, state = load_run(options.run_folder, config, options.step)
         step = state["step"]
         card = model_card(name, config, model, step=step, record=record)
         save_pretrained(options.out, model, card=card, about={"step": step, "run": config.to_dict()})
+        _export_tokenizer(Path(config.data.corpus), options.out)
     size = (options.out / WEIGHTS).stat().st_size
     print(f"{name}: step {step:,}, {size / 1e6:.2f} MB of weights, written to {options.out}")
     return 0
+
+
+def _export_tokenizer(corpus: Path, out: Path) -> None:
+    """Of a pretraining with another tokenizer than the book's, write that one, too: the ids mean its pieces."""
+    if (corpus / TOKENIZER).is_file():
+        tokenizer = load_tokenizer(corpus)
+        if tokenizer.get_vocab() != load_tokenizer().get_vocab():
+            save_tokenizer(tokenizer, out / TOKENIZER)
+
+
+def _record(path: Path, *, finetuning: bool) -> dict[str, Any]:
+    """The record, which must be of the kind that the run is."""
+    record = read_record(path)
+    kind, command, key = ("fine-tuning", "finetune", "data") if finetuning else ("pretraining", "pretrain", "corpus")
+    require(
+        isinstance(record, dict) and key in record,
+        f"{path} is no record of a {kind}, as the run is; give what `companion {command} --record` wrote",
+    )
+    return record

@@ -112,7 +112,18 @@ def _lines(options: argparse.Namespace) -> Iterable[Line]:
         return _file_lines(options.file)
     if options.file is not None or options.texts == [STDIN]:
         return _stdin_lines()
-    return (Line(i, text) for i, text in enumerate(options.texts, start=1))
+    return _argument_lines(options.texts)
+
+
+def _argument_lines(texts: list[str]) -> Iterator[Line]:
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # Python keeps a bad byte as half a character
+            raise ValueError(
+                f"text {number} is no UTF-8; write it in UTF-8, or put it in a file: --file FILE"
+            ) from error
+        yield Line(number, text)
 
 
 def _file_lines(path: Path) -> Iterator[Line]:
@@ -151,6 +162,4 @@ def _shown(line: Line, prediction: Prediction, *, as_json: bool) -> str:
         return json.dumps({"line": line.number, **prediction.to_dict()})
     start = " ".join(line.text.split())
     start = start if len(start) <= 60 else f"{start[:57]}..."
-    encoding = sys.stdout.encoding or "utf-8"
-    start = start.encode(encoding, "replace").decode(encoding)  # a console may not have all characters
     return f"{prediction.label:<8}{prediction.probability:7.1%}  {start}"

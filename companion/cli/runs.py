@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def train(trainer: Trainer, values: dict[str, Any], out: Path, *, log_every: int
 
 def command_line(name: str, options: argparse.Namespace) -> str:
     """The command as it can be given again."""
-    return f"companion {name} {options.run_file.as_posix()}" + "".join(f" --set {o}" for o in options.overrides)
+    overrides = [part for override in options.overrides for part in ("--set", override)]
+    return shlex.join(["companion", name, options.run_file.as_posix(), *overrides])
 
 
 def say(text: str) -> None:

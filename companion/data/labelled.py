@@ -1,21 +1,25 @@
 """Texts with the names of their classes: from IMDB, the mini reviews, or files of one's own.
 
-What is wrong with a file is an error that names the line; texts without a word are left out and counted. A sample and a
-validation split are drawn by class, from a seed, and texts that are equal stay on the same side.
+What is wrong with a file is an error that names the line; texts without a word, also those of invisible characters
+only, are left out and counted. A sample and a validation split are drawn by class, from a seed, and texts that are
+equal stay on the same side.
 """
 
 import csv
+import hashlib
 import io
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from companion.data.imdb import load_imdb
 from companion.data.mini_reviews import mini_reviews
-from companion.data.texts import json_object, read_utf8, text_field
+from companion.data.texts import is_readable, json_object, read_utf8, text_field
 from companion.errors import require
 
 IMDB, MINI = "imdb", "mini"
@@ -53,6 +57,11 @@ class LabelledTexts:
         """How many texts each class has."""
         return {name: self.labels.count(i) for i, name in enumerate(self.names)}
 
+    def digest(self) -> str:
+        """SHA-256 of the texts and the names of their classes, in their order."""
+        rows = [[text, self.names[label]] for text, label in zip(self.texts, self.labels, strict=True)]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
     def take(self, which: Sequence[int]) -> "LabelledTexts":
         """These texts alone."""
         return LabelledTexts(
@@ -78,7 +87,8 @@ def read_labelled(
 
     Args:
         source: ``"imdb"``, ``"mini"``, a ``.csv`` file with a header, a ``.jsonl`` file with an object a line, or a
-            folder: of such files, of folders that are named like the classes and hold a ``.txt`` file a text, or both.
+            folder: of such files, of folders that are named like the classes and hold a ``.txt`` file a text, or both;
+            what begins with a dot in it is not read.
         names: the classes, in the order of their numbers.
         part: of IMDB and the mini reviews.
         text: the column that holds the text.
@@ -89,13 +99,15 @@ def read_labelled(
 
     Raises:
         ValueError: no such source, a file that is not what its name says, a missing column, a label that is no class,
-            fewer than two classes, or a ``limit`` that there are not enough texts for. The message names file and line.
+            folders of the classes in several places, fewer than two classes, or a ``limit`` that there are not enough
+            texts for. The message names file and line.
     """
     names = _checked_names(names)
     if source in (IMDB, MINI):
         require(names == SENTIMENT, f"the classes of {source} are {list(SENTIMENT)}, not {list(names)}; set these")
         return _reviews(source, part, limit, seed)
-    found = _from_files(Path(source), names, text, label)
+    with _long_fields():
+        found = _from_files(Path(source), names, text, label)
     present = [name for name, n in found.counts.items() if n]
     require(
         len(present) >= 2,
@@ -172,11 +184,7 @@ def _in_turn(data: LabelledTexts, seed: int) -> list[int]:
 
 def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> LabelledTexts:
     if root.is_dir():
-        files = [p for p in root.rglob("*") if p.is_file() and _is_data(p, names)]
-        require(
-            bool(files),
-            f"{root} holds no .csv and no .jsonl file, and no folder {list(names)} with .txt files",
-        )
+        files = _data_files(root, names)
     else:
         require(root.is_file(), f"there is no data {str(root)!r}; give {IMDB}, {MINI}, a folder or a file")
         require(root.suffix.lower() in (".csv", ".jsonl"), f"{root} is neither .csv nor .jsonl; give one of these")
@@ -189,7 +197,7 @@ def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> La
     for path in sorted(files, key=lambda p: p.relative_to(root).as_posix() if p != root else ""):
         for place, content, value in _rows(path, text, label):
             number = _class(place, value, names)
-            if content is None or not content.strip():
+            if content is None or not is_readable(content):
                 skipped["texts without a word"] += 1
             else:
                 texts.append(content)
@@ -198,6 +206,20 @@ def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> La
             row += 1
     require(bool(texts), f"{root} has no text; left out {dict(skipped)}")
     return LabelledTexts(texts, labels, names, rows, dict(skipped))
+
+
+def _data_files(root: Path, names: tuple[str, ...]) -> list[Path]:
+    # Hidden: the copies and notes of other programs, such as .ipynb_checkpoints and ._1.txt.
+    seen = [p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+    files = [p for p in seen if p.is_file() and _is_data(p, names)]
+    require(bool(files), f"{root} holds no .csv and no .jsonl file, and no folder {list(names)} with .txt files")
+    places = sorted({p.parent.parent.as_posix() for p in files if p.suffix.lower() == ".txt"})
+    require(
+        len(places) <= 1,
+        f"{root} has folders of the classes in several places, {places}, which may be a training and a test part; give "
+        "one of these as the source",
+    )
+    return files
 
 
 def _is_data(path: Path, names: tuple[str, ...]) -> bool:
@@ -219,6 +241,16 @@ def _rows(path: Path, text: str, label: str) -> Iterator[tuple[str, str | None, 
                 row = json_object(place, line)
                 _require_columns(place, list(row), text, label)
                 yield place, text_field(place, row, text), row[label]
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Let a CSV field be as long as it is; the limit is one for the process, and restored."""
+    before = csv.field_size_limit(2**31 - 1)  # the largest C long on Windows
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _csv_rows(path: Path, content: str, text: str, label: str) -> Iterator[tuple[str, str | None, Any]]:

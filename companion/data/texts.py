@@ -7,6 +7,7 @@ is an error that names the file and the line: a text that is silently missing is
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -100,6 +101,17 @@ def text_field(place: str, row: Mapping[str, Any], name: str = "text") -> str | 
     return None if text is None else str(text)
 
 
+def is_readable(text: str) -> bool:
+    r"""Whether a text has a character that the tokenizer keeps.
+
+    White space, control and format characters, those of private use, and accents without a letter leave no token.
+
+    >>> is_readable("!"), is_readable("\ufeff \u200b")
+    (True, False)
+    """
+    return any(not c.isspace() and c != "\ufffd" and unicodedata.category(c) not in _DROPPED for c in text)
+
+
 def _documents(path: Path) -> Iterator[str | None]:
     content = read_utf8(path)
     if path.suffix.lower() == ".txt":
@@ -111,6 +123,8 @@ def _documents(path: Path) -> Iterator[str | None]:
             yield text_field(place, json_object(place, row))
 
 
+# Control, format, private use; marks that stand on the letter before them.
+_DROPPED = frozenset(("Cc", "Cf", "Co", "Mn", "Mc", "Me"))
 # A character beyond U+FFFF is written in JSON as a pair of halves; one alone cannot be encoded.
 _HALF = re.compile("[\ud800-\udfff]")
 # After the mark that ends a sentence and what closes with it, before what can begin one; not after a title or an

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from companion.config import Precision
 from companion.data.imdb import pretraining_texts
-from companion.data.labelled import IMDB, LabelledTexts
+from companion.data.labelled import IMDB, MINI, LabelledTexts
 from companion.data.mini_reviews import mini_reviews
 from companion.data.stream import Batch
 from companion.errors import require
@@ -70,6 +70,7 @@ class Taught:
         )
 
 
+@dataclass(frozen=True, init=False)
 class SoftClassification(Classification):
     r"""Cross-entropy with the teacher's probabilities: ``-Σ_c q_c log p_c``, summed over texts (Hinton et al. 2015).
 
@@ -78,26 +79,40 @@ class SoftClassification(Classification):
 
     Args:
         logits: (N, C), the teacher's; ``batch.rows`` (B,) says which of them belong to a batch.
+
+    Attributes:
+        teacher: a digest of the logits, so that a training does not go on with another teacher's.
+        q: the probabilities, (N, C).
     """
 
+    teacher: str
+
     def __init__(self, logits: Tensor) -> None:
-        self.q = logits.float().softmax(dim=-1)
+        digest = hashlib.sha256(logits.detach().cpu().float().numpy().tobytes()).hexdigest()
+        object.__setattr__(self, "teacher", digest)
+        object.__setattr__(self, "q", logits.float().softmax(dim=-1))
 
     def __call__(self, model: Any, batch: Batch) -> dict[str, LossSum]:
         """``classes``."""
         log_p = model(batch.ids, padding=batch.padding).float().log_softmax(dim=-1)  # (B, C)
         assert batch.rows is not None
-        loss = -(self.q[batch.rows.cpu()].to(log_p.device) * log_p).sum()
+        q: Tensor = self.q[batch.rows.cpu()].to(log_p.device)  # type: ignore[attr-defined]  # no field: see __init__
+        loss = -(q * log_p).sum()
         return {"classes": LossSum(loss, torch.tensor(len(log_p)))}
 
 
-def unlabelled_texts(source: str, data: LabelledSplit) -> list[str]:
+def unlabelled_texts(source: str, data: LabelledSplit, *, seed: int = 0) -> list[str]:
     """Texts that nobody has labelled: none stands among the labelled ones, or in IMDB's test split.
 
-    Of the mini reviews, which are written to order, as many new ones as there are labelled ones.
+    Of the mini reviews, which are written to order, as many new ones as there are labelled ones, by another seed than
+    theirs.
+
+    Raises:
+        ValueError: the source is none of these two.
     """
+    require(source in (IMDB, MINI), f"nobody knows texts without labels of {source}; take {IMDB} or {MINI}")
     labelled = {*data.train.texts, *([] if data.validation is None else data.validation.texts)}
-    texts = pretraining_texts() if source == IMDB else mini_reviews(len(labelled), seed=1).texts
+    texts = pretraining_texts() if source == IMDB else mini_reviews(len(labelled), seed=seed + 1).texts
     return [text for text in dict.fromkeys(texts) if text not in labelled]
 
 
@@ -184,18 +199,37 @@ def taught_once(data: LabelledSplit, texts: list[str], file: Path, networks: Seq
     return taught
 
 
-def teach_network(run: FineTuneRun, taught: Taught, data: LabelledSplit, folder: Path) -> FineTuner:
-    """The first stage: what the teacher says of all texts, judged by the labelled texts held out."""
+def teach_network(
+    run: FineTuneRun,
+    taught: Taught,
+    data: LabelledSplit,
+    folder: Path,
+    *,
+    hard: bool = False,
+    device: torch.device | None = None,
+) -> FineTuner:
+    """The first stage: what the teacher says of all texts, judged by the labelled texts held out.
+
+    Args:
+        run: how.
+        taught: texts and teacher.
+        data: whose held-out texts judge.
+        folder: of the checkpoints.
+        hard: learn the likelier class of each text alone, a pseudo-label (Lee 2013), and not its probability.
+        device: where to train; None = on the CPU.
+    """
     stage = LabelledSplit(taught.labelled(run.data.labels), data.validation)
-    tuner = build_finetuner(run, data=stage)
-    tuner.objective = SoftClassification(taught.logits)
+    objective = None if hard else SoftClassification(taught.logits)
+    tuner = build_finetuner(run, data=stage, objective=objective, device=device)
     train_in(folder, tuner)
     return tuner
 
 
-def tune_network(run: FineTuneRun, before: FineTuner, data: LabelledSplit, folder: Path) -> FineTuner:
+def tune_network(
+    run: FineTuneRun, before: FineTuner, data: LabelledSplit, folder: Path, *, device: torch.device | None = None
+) -> FineTuner:
     """The second stage: the labels, from the last weights of the first one, head included."""
-    tuner = build_finetuner(run, data=data)
+    tuner = build_finetuner(run, data=data, device=device)
     tuner.model.load_state_dict(before.model.state_dict())
     train_in(folder, tuner)
     return tuner

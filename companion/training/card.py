@@ -166,7 +166,8 @@ def _teaching(record: dict[str, Any]) -> list[str]:
     who = "a linear model said" if alone else f"a linear model and {others} said, averaged,"
     teachers = "That teacher" if alone else "The linear model is"
     return [
-        f"It is distilled (Hinton et al. 2015). First it learned what {who} of {t['texts']:,} texts without labels: "
+        f"It is distilled (Hinton et al. 2015). First it learned what {who} of {t['texts']:,} texts without labels, "
+        f"{'the likelier class' if t['targets'] == 'classes' else 'how likely each class is'}: "
         f"{t['steps']:,} steps, {t['seconds'] / 60:.0f} minutes. {teachers}{',' if alone else ''} logistic regression "
         f"over n-grams weighted by naive Bayes{', is' if alone else '; together they are'} right in "
         f"{t['teacher_accuracy']:.1%} of the texts held out. Then the labels, from where it stood:",

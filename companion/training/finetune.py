@@ -35,12 +35,14 @@ from companion.errors import require
 from companion.models.bert import BERT
 from companion.models.classifier import TransformerClassifier
 from companion.models.pretrained import load_pretrained
+from companion.models.pretrained_files import TOKENIZER
 from companion.models.text_classifier import TOKENS_PER_BATCH, TextClassifier, mean_by_text
 from companion.nn.lora import add_lora, merge_lora
 from companion.training import distributed
 from companion.training.checkpoint import checkpoints
 from companion.training.finetune_config import FineTuneRun
 from companion.training.finetuner import FeatureProbe, FineTuner, RowSource
+from companion.training.objectives import Objective
 from companion.training.run_folder import is_finetuning, load_run, load_state, read_run_folder, read_run_values
 from companion.training.runfile import apply_overrides
 
@@ -59,6 +61,11 @@ class LabelledSplit:
 
     train: LabelledTexts
     validation: LabelledTexts | None
+
+    def digests(self) -> dict[str, str]:
+        """One number for the texts and classes of each part: a training goes on with the same, and with no other."""
+        parts = {"train": self.train, "validation": self.validation}
+        return {name: data.digest() for name, data in parts.items() if data is not None}
 
 
 def read_part(run: FineTuneRun, part: Part, *, source: str | None = None, limit: int = 0) -> LabelledTexts:
@@ -131,13 +138,18 @@ def _adapt(model: TransformerClassifier, run: FineTuneRun) -> None:
 
 
 def build_finetuner(
-    run: FineTuneRun, *, data: LabelledSplit | None = None, device: torch.device | None = None
+    run: FineTuneRun,
+    *,
+    data: LabelledSplit | None = None,
+    objective: Objective | None = None,
+    device: torch.device | None = None,
 ) -> FineTuner:
     """Model, data and configuration, put together.
 
     Args:
         run: what to do.
         data: the texts; None = as the run says.
+        objective: what is minimised; None = the cross-entropy with the labels.
         device: where to train; None = on the CPU.
 
     Raises:
@@ -153,11 +165,36 @@ def build_finetuner(
         f"the tokenizer {run.data.tokenizer!r} has {size} pieces, but the model has "
         f"vocab_size={model.config.vocab_size}; set data.tokenizer to the one that it was pretrained with",
     )
+    _require_own_tokenizer(run, tokenizer)
     build = _probe_parts if run.finetune.method == "probe" else _text_parts
     module, stream, held_out = build(run, model, data, tokenizer)
     config = run.train_config(stream.batches_per_epoch)
     labels = torch.tensor([] if data.validation is None else data.validation.labels, dtype=torch.long)
-    return FineTuner(module, stream, run, config, held_out=held_out, labels=labels, device=device)
+    return FineTuner(
+        module,
+        stream,
+        run,
+        config,
+        held_out=held_out,
+        labels=labels,
+        texts=data.digests(),
+        objective=objective,
+        device=device,
+    )
+
+
+def _require_own_tokenizer(run: FineTuneRun, tokenizer: Tokenizer) -> None:
+    """Where it is known what a model was pretrained with, nothing else will do: other ids would mean other pieces."""
+    folder = Path(run.model.pretrained)
+    if run.finetune.method == "scratch" or not folder.is_dir():
+        return
+    home = Path(read_run_folder(folder).data.corpus) if checkpoints(folder) else folder
+    if (home / TOKENIZER).is_file():
+        require(
+            load_tokenizer(home).get_vocab() == tokenizer.get_vocab(),
+            f"{folder} was pretrained with the tokenizer in {home}, and this is another, {run.data.tokenizer!r}: --set "
+            f"data.tokenizer={home.as_posix()}",
+        )
 
 
 _Parts = tuple[Any, BatchStream, list[Batch]]
@@ -218,6 +255,7 @@ def finetuned(run: FineTuneRun, state: dict[str, Any]) -> TextClassifier:
     if run.finetune.method == "lora":
         merge_lora(model)
     about = {"step": state["step"] if best is None else best["step"], "run": run.to_dict()}
+    about |= {"texts": state["texts"]} if state.get("texts") else {}
     return TextClassifier(
         model.requires_grad_(True).eval(),
         load_tokenizer(run.data.tokenizer),

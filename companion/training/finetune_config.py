@@ -38,6 +38,13 @@ Method = Literal["full", "probe", "lora", "scratch"]
 Select = Literal["accuracy", "loss"]
 
 
+def _check_string(section: str, name: str, value: object) -> None:
+    require(
+        isinstance(value, str),
+        f"{name}={value!r} must be a string; put it in quotation marks, like --set '{section}.{name}=\"{value}\"'",
+    )
+
+
 @dataclass(frozen=True)
 class StartConfig:
     """What the training starts from.
@@ -53,6 +60,7 @@ class StartConfig:
     shape: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_string("model", "pretrained", self.pretrained)
         check_choice("pooling", self.pooling, Pooling)
         if not self.pretrained:
             require(bool(self.shape), "name a pretrained model, or give a preset or the shape of a new one")
@@ -113,6 +121,8 @@ class LabelledDataConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("source", "text", "label", "tokenizer"):
+            _check_string("data", name, getattr(self, name))
         for name, least in {"limit": 0, "length": 3, "tokens_per_batch": 0, "seed": 0}.items():
             check_at_least(name, getattr(self, name), least)
         check_choice("keep", self.keep, Keep)

@@ -1,6 +1,6 @@
 """The trainer of a fine-tuning: judged on held-out texts, it keeps the best weights and knows when to stop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from companion.config import TrainConfig
 from companion.data.stream import Batch, BatchStream, Examples
+from companion.errors import require
 from companion.models.classifier import TransformerClassifier
 from companion.models.text_classifier import mean_by_text
 from companion.training.calibration import expected_calibration_error, fit_temperature, negative_log_likelihood
 from companion.training.compatibility import fields_of, require_same
 from companion.training.finetune_config import FineTuneRun
 from companion.training.loop import Record, Trainer
-from companion.training.objectives import Classification
+from companion.training.objectives import Classification, Objective
 
 SECTIONS = ("model", "data", "finetune", "lora")
 MAY_CHANGE = ("epochs", "warmup", "evaluations", "patience")
@@ -98,6 +99,8 @@ class FineTuner(Trainer):
         config: how, with the steps counted.
         held_out: batches whose ``rows`` are the numbers of the held-out texts (a text may have several); may be empty.
         labels: the classes of the held-out texts.
+        texts: digests of what is learned and of what is held out; a checkpoint with others is refused.
+        objective: what is minimised; None = :class:`companion.training.objectives.Classification`.
         device: where the model is moved to.
 
     Attributes:
@@ -118,6 +121,8 @@ class FineTuner(Trainer):
         *,
         held_out: list[Batch],
         labels: Tensor,
+        texts: Mapping[str, str] | None = None,
+        objective: Objective | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         f, n_layers = run.finetune, model.config.n_layers  # type: ignore[union-attr]
@@ -125,7 +130,7 @@ class FineTuner(Trainer):
         super().__init__(
             model,
             stream,
-            Classification(),
+            objective or Classification(),
             config,
             device=device,
             eval_batches=held_out or None,
@@ -135,7 +140,7 @@ class FineTuner(Trainer):
             if by_layer
             else None,
         )
-        self.run, self.labels = run, labels
+        self.run, self.labels, self.texts = run, labels, dict(texts or {})
         self.best: dict[str, Any] | None = None
         self.average = {name: p.detach().clone() for name, p in self._trained()} if f.average else {}
         self.waited = 0
@@ -222,6 +227,7 @@ class FineTuner(Trainer):
         return {
             **super().state_dict(),
             "run": {name: fields_of(getattr(self.run, name)) for name in SECTIONS},
+            "texts": self.texts,
             "best": self.best,
             "average": self.average,
             "waited": self.waited,
@@ -234,8 +240,14 @@ class FineTuner(Trainer):
             ValueError: it comes from another fine-tuning; the message names the fields. Only those in
                 :data:`MAY_CHANGE`, and those that a :class:`companion.Trainer` allows, may differ.
         """
+        require("run" in state, "the checkpoint is of no fine-tuning; choose another folder")
         for name in SECTIONS:
             require_same(f"section [{name}]", state["run"][name], getattr(self.run, name), ignore=MAY_CHANGE)
+        require(
+            state.get("texts", self.texts) == self.texts,
+            "the texts are not those that the checkpoint was trained on and judged by: their file has changed; bring "
+            "the old texts back, or start a run in another folder",
+        )
         super().load_state_dict(state)
         self.best, self.waited = state["best"], state["waited"]
         self.average = {name: value.to(self.device, copy=True) for name, value in state["average"].items()}

@@ -82,7 +82,7 @@ class Trainer:
         rate_of: Callable[[str], float] | None = None,
     ) -> None:
         self.device = next(model.parameters()).device if device is None else torch.device(device)
-        self.model, self.stream, self.objective = model.to(self.device), stream, objective
+        self.model, self.stream, self._objective = model.to(self.device), stream, objective
         self.config, self.eval_batches = config, eval_batches
         self.optimizer = adamw(model, config, rate_of=rate_of)
         self.step = 0
@@ -90,6 +90,11 @@ class Trainer:
         self.interrupted = False
         self._losses = distributed.parallel(SummedLosses(model, objective))
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised, from the beginning on: it cannot be replaced."""
+        return self._objective
 
     def train_step(self) -> Record:
         """One update of the weights; its record, which is not yet in the history.

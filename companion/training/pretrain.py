@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,17 @@ TRAIN, HELD_OUT, TOKENIZER, ABOUT = "train", "held-out", "tokenizer.json", "data
 
 
 def use_machine(machine: MachineConfig) -> torch.device:
-    """Set threads, memory and matrix products as the run wants them, and give its device."""
+    """Set threads, memory and matrix products as the run wants them, and give its device.
+
+    Raises:
+        ValueError: the device is not there.
+    """
+    there: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    require(
+        machine.device not in there or there[machine.device](),
+        f"[machine] device={machine.device!r}, but PyTorch finds none here; take the fastest that is there with --set "
+        "machine.device=auto, or the CPU with --set machine.device=cpu",
+    )
     keep_memory()
     if machine.threads:
         torch.set_num_threads(machine.threads)

@@ -14,6 +14,7 @@ import torch
 
 from companion.data.stream import BatchStream
 from companion.errors import require
+from companion.runtime import best_device
 from companion.training import distributed
 from companion.training.loop import Record, Trainer
 from companion.training.pretrain import ABOUT
@@ -126,12 +127,13 @@ def curve(history: list[Record], terms: list[str]) -> list[dict[str, float]]:
 
 def machine_class(machine: MachineConfig) -> dict[str, Any]:
     """What kind of machine this is: enough to judge a speed by, and nothing that names it."""
+    device = best_device() if machine.device == "auto" else torch.device(machine.device)
     return {
         "cores": os.cpu_count(),
         "threads": machine.threads or torch.get_num_threads(),
         "processor": platform.machine(),
         "kind": _processor(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "matmul": torch.get_float32_matmul_precision(),
         "torch": torch.__version__,
     }

@@ -1,6 +1,8 @@
 """Labelled texts from files: what is read, how it is divided, and what is said about bad ones."""
 
+import csv
 import json
+import re
 
 import pytest
 
@@ -35,6 +37,47 @@ def test_the_same_texts_from_csv_jsonl_and_folders(tmp_path):
     assert pairs[0] == pairs[1] == pairs[2] == [('A "fine"\nfilm', 1), ("Bad.", 0), ("Dull.", 0), ("Good, really.", 1)]
     assert all(data.skipped == {"texts without a word": 1} for data in found)
     assert found[0].counts == {"neg": 2, "pos": 2} and found[0].rows == [0, 1, 2, 4]
+
+
+def test_texts_of_invisible_characters_are_left_out_and_counted(tmp_path):
+    nothing = [(text, "pos") for text in ("\u200b", "\ufeff ", "\x01", "\u0301\u0302")]
+    rows = [("Good.", "pos"), *nothing, ("Bad.", "neg")]
+    for source in (write_csv(tmp_path / "a.csv", rows), write_jsonl(tmp_path / "a.jsonl", rows)):
+        data = read_labelled(source)
+        assert data.texts == ["Good.", "Bad."] and data.rows == [0, 5]
+        assert data.skipped == {"texts without a word": 4}
+
+
+def write_folder(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(f"The text of {path}.", encoding="utf-8")
+    return str(root)
+
+
+def test_hidden_files_and_folders_are_not_read(tmp_path):
+    hidden = ("neg/._1.txt", "neg/.ipynb_checkpoints/1-checkpoint.txt", ".ipynb_checkpoints/neg/1.txt", ".a.csv")
+    source = write_folder(tmp_path / ".mine", "neg/1.txt", "pos/1.txt", *hidden)  # the root may be hidden itself
+    assert read_labelled(source).texts == ["The text of neg/1.txt.", "The text of pos/1.txt."]
+    with pytest.raises(ValueError, match=r"holds no \.csv"):
+        read_labelled(write_folder(tmp_path / "none", *hidden))
+
+
+def test_class_folders_in_several_places_are_refused(tmp_path):
+    source = write_folder(tmp_path, *(f"{part}/{name}/1.txt" for part in ("train", "test") for name in ("neg", "pos")))
+    places = [(tmp_path / part).as_posix() for part in ("test", "train")]
+    with pytest.raises(ValueError, match=re.escape(f"in several places, {places}") + ".*give one of these"):
+        read_labelled(source)
+    assert read_labelled(places[1]).texts == ["The text of train/neg/1.txt.", "The text of train/pos/1.txt."]
+
+
+def test_a_field_may_be_long_and_the_limit_of_the_process_is_kept(tmp_path):
+    before, long = csv.field_size_limit(), "word " * 40_000
+    source = write_csv(tmp_path / "a.csv", [(long, "pos"), ("Bad.", "neg")])
+    assert read_labelled(source).texts == [long, "Bad."] and csv.field_size_limit() == before
+    with pytest.raises(ValueError, match="line 2: the label 'pos' is not in the class list") as caught:
+        read_labelled(source, ["a", "b"])
+    assert csv.field_size_limit() == before, caught
 
 
 def test_other_columns_and_classes(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from companion.data.texts import read_texts, split_sentences
+from companion.data.texts import is_readable, read_texts, split_sentences
+from companion.data.tokenizer import encode_texts, load_tokenizer
 
 
 def write(folder, **files):
@@ -47,6 +48,19 @@ def test_what_is_left_out_is_counted(tmp_path):
 def test_a_file_that_cannot_be_read_is_named(tmp_path, files, message):
     with pytest.raises(ValueError, match=message):
         read_texts(write(tmp_path, **files))
+
+
+@pytest.mark.parametrize("text", ["", " \u3000\n", "\ufeff", "\u200b \u200b", "\x00\x07", "\u0301", "\ue000", "\ufffd"])
+def test_a_text_of_which_nothing_is_kept_is_not_readable(text):
+    assert encode_texts([text], load_tokenizer()) == [[]]
+    assert not is_readable(text) and is_readable(text + "!") and is_readable("好" + text)
+
+
+def test_a_readable_text_has_a_token():
+    characters = [chr(i) for i in range(0x20000) if not 0xD800 <= i < 0xE000]
+    readable = [c for c in characters if is_readable(c)]
+    assert len(readable) > 80_000
+    assert all(encode_texts(readable, load_tokenizer()))
 
 
 def test_a_folder_that_is_not_there(tmp_path):

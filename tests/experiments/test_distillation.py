@@ -16,9 +16,11 @@ from companion.experiments import distillation
 from companion.experiments.distillation import (
     STAGES,
     SoftClassification,
+    Taught,
     load_teacher,
     taught_once,
     teach,
+    teach_network,
     unlabelled_texts,
 )
 from companion.training.checkpoint import load_checkpoint
@@ -64,6 +66,31 @@ def test_the_loss_is_torchs_with_probabilities_and_that_of_labels_where_the_teac
     hard = Classification()(logits_of(student), Batch(rows[:, None], classes=torch.tensor([2, 1, 0]), rows=rows))
     soft = SoftClassification(certain)(logits_of(student), batch)["classes"]
     torch.testing.assert_close(soft.total.double(), hard["classes"].total.double(), rtol=1e-5, atol=1e-5)
+
+
+def first_weights(taught, data, folder, *, factor=1.0, hard=False):
+    """The head after the first stage, taught by a teacher that is so many times as sure."""
+    said = Taught(taught.texts[:32], taught.logits[:32] * factor, taught.about)
+    return teach_network(stage_runs(TINY)["taught"], said, data, folder, hard=hard).model.head.weight
+
+
+def test_the_network_learns_how_sure_the_teacher_is_and_not_only_its_class(data, taught, tmp_path):
+    doubtful, sure = (first_weights(taught, data, tmp_path / str(f), factor=f) for f in (1e-3, 1e7))
+    assert not torch.allclose(doubtful, sure)
+    hard = [first_weights(taught, data, tmp_path / f"hard{f}", factor=f, hard=True) for f in (1e-3, 1e7)]
+    assert torch.equal(*hard)
+    torch.testing.assert_close(sure, hard[0], rtol=1e-4, atol=1e-6)  # all but certain: the same as a label
+
+
+def test_a_pupil_does_not_go_on_with_another_teacher(data, taught, tmp_path):
+    first_weights(taught, data, tmp_path / "soft")
+    with pytest.raises(ValueError, match="belongs to another objective: teacher was"):
+        first_weights(taught, data, tmp_path / "soft", factor=2.0)
+    with pytest.raises(ValueError, match="objective is a SoftClassification; this one is a Classification"):
+        first_weights(taught, data, tmp_path / "soft", hard=True)
+    first_weights(taught, data, tmp_path / "hard", hard=True)
+    with pytest.raises(ValueError, match="the texts are not those"):
+        first_weights(taught, data, tmp_path / "hard", factor=-1.0, hard=True)
 
 
 def test_no_text_of_the_labelled_ones_is_among_those_without_labels(data, taught):
@@ -129,6 +156,13 @@ def test_without_held_out_texts_nobody_could_be_judged():
         teach(data, ["A film."])
 
 
+def test_only_where_texts_without_labels_are_known(data):
+    with pytest.raises(ValueError, match=r"nobody knows texts without labels of mine\.csv; take imdb or mini"):
+        unlabelled_texts("mine.csv", data)
+    other = read_split(stage_runs([*TINY, "data.seed=1"])["tuned"])
+    assert len(unlabelled_texts("mini", other, seed=1)) > 50
+
+
 def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys):
     wrong = ["--set", "finetune.validation=0.0"]
     assert main(["--out", str(tmp_path / "a.json"), "--runs", str(tmp_path), *SET, *wrong]) == 1
@@ -145,8 +179,8 @@ def test_the_command_from_end_to_end_and_the_card(tmp_path, capsys):
     assert first["steps"] == -(-first["texts"] // 16) and second["steps"] == -(-108 // 16)
     assert companion(["export", str(runs / "tuned"), "--record", str(record), "--out", str(out)]) == 0
     card = (out / "README.md").read_text(encoding="utf-8")
-    assert f"a linear model said of {first['texts']:,} texts without labels" in card
-    assert told["command"] == "python -m benchmarks.distil"
+    assert f"a linear model said of {first['texts']:,} texts without labels, how likely each class is: " in card
+    assert told["command"] == "python -m benchmarks.distil " + " ".join(SET) and first["targets"] == "probabilities"
     assert load_classifier(out).predict(["A film."])[0].label in ("neg", "pos")
 
 
@@ -154,14 +188,16 @@ def test_the_command_with_another_recipe_and_a_network_that_teaches(network, tmp
     recipe, record = tmp_path / "other.toml", tmp_path / "distilled.json"
     recipe.write_text(RECIPE.read_text(encoding="utf-8").replace("dropout = 0.1", "dropout = 0.0", 1), encoding="utf-8")
     given = ["--recipe", str(recipe), "--network", str(network), "--out", str(record), "--runs", str(tmp_path / "runs")]
-    assert main([*given, *SET]) == 0
+    assert main([*given, "--hard", *SET]) == 0
     told = json.loads(record.read_text(encoding="utf-8"))
-    assert told["command"].endswith(f"--recipe {recipe.as_posix()} --network {network.as_posix()}")
+    assert f"--recipe {recipe.as_posix()} --network {network.as_posix()} --hard --set" in told["command"]
+    assert told["taught"]["targets"] == "classes"
     assert told["taught"]["teacher"] == "nb+tuned" and 0 <= told["taught"]["teacher_network_1_accuracy"] <= 1
     assert told["config"]["model"]["dropout"] == 0.0
     out = tmp_path / "classifier"
     assert companion(["export", str(tmp_path / "runs" / "tuned"), "--record", str(record), "--out", str(out)]) == 0
-    assert "a fine-tuned network said, averaged, of" in (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "a fine-tuned network said, averaged, of" in card and "without labels, the likelier class: " in card
     told["taught"]["teacher"] += "+another"
     record.write_text(json.dumps(told), encoding="utf-8")
     assert companion(["export", str(tmp_path / "runs" / "tuned"), "--record", str(record), "--out", str(out)]) == 0

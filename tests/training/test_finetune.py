@@ -1,5 +1,7 @@
 """Fine-tuning: what each method trains, what is kept, when it stops, and that a killed run ends with the same bits."""
 
+import copy
+import json
 import sys
 from functools import partial
 
@@ -8,8 +10,8 @@ import torch
 from small_finetuning import SHAPE, killed_between_evaluations, mini, run_of, tuner_of, write_bert
 from tiny_training import CONTEXT, KILL, differences
 
-from companion import GPT, TransformerClassifier, TransformerConfig, load_checkpoint, load_pretrained
-from companion.data.labelled import read_labelled
+from companion import GPT, TransformerClassifier, TransformerConfig, load_checkpoint, load_pretrained, load_tokenizer
+from companion.data.labelled import read_labelled, split_validation
 from companion.models.pretrained import save_pretrained
 from companion.models.text_classifier import mean_by_text
 from companion.nn.lora import LoRALinear
@@ -286,6 +288,36 @@ def test_a_resumed_run_may_be_more_patient_but_not_another_one(bert, trained):
 
 
 # --- what does not fit
+
+
+def test_a_checkpoint_of_other_texts_is_refused(bert):
+    """Or texts that were learned would be held out now."""
+    run = run_of(bert)
+    one = tuner_of(run)
+    state = copy.deepcopy(one.state_dict())
+    turned = mini().take(range(len(mini()))[::-1])
+    other = build_finetuner(run, data=LabelledSplit(*split_validation(turned, 0.2, seed=run.data.seed)))
+    with pytest.raises(ValueError, match="the texts are not those that the checkpoint was trained on and judged by"):
+        other.load_state_dict(state)
+    state.pop("texts")
+    other.load_state_dict(state)  # an older checkpoint says nothing of them
+
+
+def test_a_checkpoint_of_a_pretraining_is_refused(bert):
+    with pytest.raises(ValueError, match="of no fine-tuning; choose another folder"):
+        tuner_of(run_of(bert)).load_state_dict({"step": 3})
+
+
+def test_the_tokenizer_must_be_that_of_the_pretraining(tmp_path):
+    folder = write_bert(tmp_path / "bert")
+    words = json.loads(load_tokenizer().to_str())
+    pieces = words["model"]["vocab"]
+    pieces["the"], pieces["of"] = pieces["of"], pieces["the"]
+    (tmp_path / "bert" / "tokenizer.json").write_text(json.dumps(words), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"was pretrained with the tokenizer in .* --set data\.tokenizer="):
+        tuner_of(run_of(folder))
+    tuner_of(run_of(folder, data={"tokenizer": folder}))
+    tuner_of(run_of(folder, method="scratch"))
 
 
 def test_what_cannot_be_fine_tuned(bert, tmp_path):

@@ -15,8 +15,9 @@ from companion.training.pretrain import (
     build_objective,
     build_streams,
     build_trainer,
+    use_machine,
 )
-from companion.training.runfile import RunConfig
+from companion.training.runfile import MachineConfig, RunConfig
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,15 @@ def test_a_corpus_that_is_not_there_or_of_another_vocabulary(corpus, tmp_path):
         ValueError, match=rf"has {V} pieces, but the model has vocab_size={V + 1}; set model.vocab_size={V}"
     ):
         build_streams(RunConfig.from_dict(run))
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cuda", torch.cuda), ("mps", torch.backends.mps)])
+def test_a_device_that_is_not_there(device, backend, monkeypatch):
+    monkeypatch.setattr(backend, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=f"device='{device}', but PyTorch finds none here; .* machine.device=cpu"):
+        use_machine(MachineConfig(device=device))
+    monkeypatch.setattr(backend, "is_available", lambda: True)
+    assert use_machine(MachineConfig(device=device)).type == device
 
 
 def test_the_trainer_evaluates_on_the_held_out_part(corpus):

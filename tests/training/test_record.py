@@ -101,6 +101,14 @@ def test_a_record_does_not_name_the_machine():
     assert json.loads(text)["threads"] == 3
 
 
+def test_a_record_names_the_device_that_was_used(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"a GPU, {device}")
+    assert machine_class(MachineConfig(device="cpu"))["device"] == "cpu"
+    assert machine_class(MachineConfig(device="cuda"))["device"] == "a GPU, cuda"
+    assert machine_class(MachineConfig(device="auto"))["device"] == "a GPU, cuda"
+
+
 def test_a_card_tells_the_texts_the_time_and_both_losses(corpus):
     run, record = run_of(corpus, task="lm"), record_of(corpus, 100)
     model = build_model(run)
