@@ -55,10 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--hard", action="store_true", help="teach the likelier class of each text, and not how likely it is"
     )
+    parser.add_argument("--passes", type=int, default=1, metavar="N", help="over the texts without labels (default: 1)")
     add_overrides(parser)
     options = parser.parse_args(arguments)
     try:
-        record = distil(options.recipe, options.networks, options.runs, options.overrides, hard=options.hard)
+        record = distil(
+            options.recipe,
+            options.networks,
+            options.runs,
+            options.overrides,
+            hard=options.hard,
+            passes=options.passes,
+        )
     except KeyboardInterrupt:
         print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
         return 130
@@ -71,16 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def stage_runs(overrides: Sequence[str] = (), recipe: Path = RECIPE) -> dict[str, FineTuneRun]:
-    """The run of each stage."""
-    return {name: read_finetune(recipe, [*changes, *overrides]) for name, changes in STAGES.items()}
+def stage_runs(overrides: Sequence[str] = (), recipe: Path = RECIPE, *, passes: int = 1) -> dict[str, FineTuneRun]:
+    """The run of each stage; ``passes`` are those over the texts without labels."""
+    more = {"taught": [f"finetune.epochs={passes}"]}
+    return {
+        name: read_finetune(recipe, [*changes, *more.get(name, []), *overrides]) for name, changes in STAGES.items()
+    }
 
 
 def distil(
-    recipe: Path, networks: Sequence[Path], runs: Path, overrides: Sequence[str] = (), *, hard: bool = False
+    recipe: Path,
+    networks: Sequence[Path],
+    runs: Path,
+    overrides: Sequence[str] = (),
+    *,
+    hard: bool = False,
+    passes: int = 1,
 ) -> dict[str, Any]:
     """The record of the second stage, and in it, as ``taught``, those of the first one and of the teachers."""
-    first, second = stage_runs(overrides, recipe).values()
+    first, second = stage_runs(overrides, recipe, passes=passes).values()
     device = use_machine(first.machine)
     data = read_split(second)
     teachers = [load_teacher(folder, data) for folder in networks]
@@ -94,7 +111,7 @@ def distil(
     tuner = tune_network(second, student, data, runs / "tuned", device=device)
     before = finetune_summary(student, data, command="")
     return {
-        **finetune_summary(tuner, data, command=_command(recipe, networks, overrides, hard=hard)),
+        **finetune_summary(tuner, data, command=_command(recipe, networks, overrides, hard=hard, passes=passes)),
         "taught": {
             "teacher": "+".join(["nb", *(folder.name for folder in networks)]),
             "targets": "classes" if hard else "probabilities",
@@ -105,9 +122,10 @@ def distil(
     }
 
 
-def _command(recipe: Path, networks: Sequence[Path], overrides: Sequence[str], *, hard: bool) -> str:
+def _command(recipe: Path, networks: Sequence[Path], overrides: Sequence[str], *, hard: bool, passes: int) -> str:
     parts = [] if recipe == RECIPE else ["--recipe", recipe.as_posix()]
     parts += [part for path in networks for part in ("--network", path.as_posix())] + ["--hard"] * hard
+    parts += ["--passes", str(passes)] if passes != 1 else []
     parts += [part for override in overrides for part in ("--set", override)]
     return shlex.join(["python", "-m", "benchmarks.distil", *parts])
 

@@ -12,7 +12,8 @@ configuration: each learns from most of the training split's sentences and conte
 rest (:func:`companion.experiments.mini_reviews_validation.validation_grammars`); the best on the average of the seeds
 then learns anew from the whole training split, and only it meets the test. What the candidates have in common (shape,
 steps, dropout, weight decay) dates from earlier trials, which did look at the test. The linear model chooses among its
-settings by a part of its own training reviews; beside it stands the best that any setting would have reached.
+settings by a fifth of its own training reviews; beside it stands the best on the test of all its fits: of each setting
+to the other four fifths, and of the chosen one to all.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from companion.runtime import keep_memory
 RESULT = Path(__file__).resolve().parents[1] / "book" / "results" / "mini_reviews.json"
 MODELS = ("n-grams", "n-grams, reviews drawn singly", "Transformer")
 VALIDATION, TEST = "validation", "test"  #: what a cell was judged on
-AT_MOST, AT_LEAST = 0.75, 0.95  #: what no linear model may exceed, what the Transformer's seeds must reach on average
+AT_MOST, AT_LEAST = 0.75, 0.95  #: what no linear fit may exceed, what the Transformer's seeds must reach on average
 #: how a Transformer may be trained: what all candidates share, and each one's own
 COMMON = {"steps": 4000, "batch_size": 64, "peak_lr": 2e-3, "weight_decay": 0.1, **SHAPE, "dropout": 0.1}
 RARE = {**COMMON, "unknown": 0.03, "rare": 0.01, "average": 0.998}
@@ -163,16 +164,14 @@ def report(record: Record) -> int:
     judged = [run for run in runs if run["part"] == TEST]
     highest, mean = highest_linear(judged), mean_transformer(judged)
     met = {True: "reached", False: "MISSED"}
-    print(
-        f"any linear model, whatever its settings: {highest:.1%}; goal at most {AT_MOST:.0%}: {met[highest <= AT_MOST]}"
-    )
+    print(f"the best of all linear fits: {highest:.1%}; goal at most {AT_MOST:.0%}: {met[highest <= AT_MOST]}")
     print(f"Transformer, mean of its seeds: {mean:.1%}; goal at least {AT_LEAST:.0%}: {met[mean >= AT_LEAST]}")
     print(f"{record.path}: {len(runs)} runs, {record.content['seconds']} s")
     return int(highest > AT_MOST or mean < AT_LEAST)
 
 
 def highest_linear(judged: list[dict[str, Any]]) -> float:
-    """The accuracy that no setting of the linear model exceeded on the test, with any seed."""
+    """The best accuracy on the test of all linear fits that were made, with any seed."""
     return max(float(run["highest"]) for run in judged if run["model"] != "Transformer")
 
 

@@ -1,4 +1,7 @@
-"""Where the time of companion's own training steps goes, by kind of operation."""
+"""Where the time of companion's own training steps goes, by kind of operation.
+
+Dropout is no kind: on the CPU companion draws and multiplies by itself, which cannot be told from all else.
+"""
 
 from collections import Counter
 
@@ -17,7 +20,6 @@ _KINDS = {
     "layer norm": ("layer_norm",),
     "optimizer and clipping": ("adam", "norm", "foreach"),
     "embedding": ("embedding", "index"),
-    "dropout": ("dropout", "bernoulli"),
 }
 REST = "all else: sums, copies, batches, Python"
 

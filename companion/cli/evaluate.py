@@ -38,7 +38,8 @@ takes another one, which must have the same tokenizer.
 
 A masked word counts as right if the model's first guess is the word. Perplexity is exp(loss): the number of equally
 likely words that would be as hard to tell apart. The calibration error (ece) compares how sure a classifier is with
-how often it is right: ece before its temperature is applied, calibrated_ece after.
+how often it is right: ece before its temperature is applied, calibrated_ece after. A classifier's loss is with its
+temperature.
 """
 EPILOG = """\
 examples:

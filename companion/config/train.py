@@ -23,7 +23,7 @@ class TrainConfig(Config):
         min_lr: the rate that the schedule falls to.
         schedule: how it gets there; see :mod:`companion.training.schedule`.
         warmup_steps: steps in which the rate rises from near 0 to the peak.
-        decay_steps: of ``"trapezoid"`` alone: how many of the last steps it takes to fall.
+        decay_steps: of ``"trapezoid"``, which needs it, alone: how many of the last steps it takes to fall.
         weight_decay: share of a weight that AdamW takes away each step, times the rate. Only the matrices of linear
             layers decay; see :func:`companion.training.optimizer.decay_groups`.
         betas: memory of AdamW's two moving averages, of the gradient and of its square.
@@ -83,6 +83,10 @@ class TrainConfig(Config):
         require(
             self.decay_steps == 0 or self.schedule == "trapezoid",
             f"decay_steps={self.decay_steps} belongs to schedule='trapezoid', but schedule={self.schedule!r}",
+        )
+        require(
+            self.decay_steps > 0 or self.schedule != "trapezoid",
+            "schedule='trapezoid' with decay_steps=0 would never fall; set decay_steps, or take schedule='constant'",
         )
 
 

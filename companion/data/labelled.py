@@ -1,8 +1,8 @@
 """Texts with the names of their classes: from IMDB, the mini reviews, or files of one's own.
 
 What is wrong with a file is an error that names the line; texts without a word, also those of invisible characters
-only, are left out and counted. A sample and a validation split are drawn by class, from a seed, and texts that are
-equal stay on the same side.
+only, are left out and counted. A sample, save of the mini reviews, and a validation split are drawn by class, from a
+seed, and texts that are equal stay on the same side.
 """
 
 import csv
@@ -93,8 +93,9 @@ def read_labelled(
         part: of IMDB and the mini reviews.
         text: the column that holds the text.
         label: the column that holds the name of the class.
-        limit: that many texts only, drawn by ``seed``, in the proportions of the classes; a smaller sample is the
-            beginning of a larger one. 0 = all (of the mini reviews :data:`MINI_REVIEWS`).
+        limit: that many texts only, drawn by ``seed``, in the proportions of the classes; of the mini reviews each
+            class comes up by chance. A smaller sample is the beginning of a larger one. 0 = all (of the mini reviews
+            :data:`MINI_REVIEWS`).
         seed: of the sample.
 
     Raises:

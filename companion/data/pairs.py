@@ -4,6 +4,8 @@ A document is cut at the ends of its sentences into chunks that fit a row, and e
 rows keep their B (label 0, it follows); in the other half the B's are dealt anew among themselves (label 1), each one
 to a chunk of another document whose own B was about as long. So every token is used once, and nothing tells the two
 kinds of rows apart but whether B goes with A: not their lengths, and not where in a document an A or a B comes from.
+The exceptions are the few dealt rows whose own B's are the shortest: they get the longest ones, cut where these do not
+fit.
 
 Letters in the shapes: P pairs, B batch, T tokens, N tokens of the corpus.
 """
@@ -182,9 +184,9 @@ def _middles(sentence_ends: Tensor, start: Tensor, end: Tensor, generator: torch
 def _deal(size: Tensor, document: Tensor, anew: Tensor, generator: torch.Generator) -> Tensor:
     """(P,): whose B each row gets: its own, or where ``anew`` that of a row of another document with a B of its size.
 
-    The rows are ordered by the size of their B and everybody takes the B a few places further on. Rows that would get
-    one of their own document do the same again among themselves. Whoever is left after that (one document has more than
-    half of all) gets a B of any other document, and some B's are used twice.
+    The rows are ordered by the size of their B and everybody takes the B a few places further on, the last few those
+    of the first. Rows that would get one of their own document do the same again among themselves. Whoever is left
+    after that (one document has more than half of all) gets a B of any other document, and some B's are used twice.
     """
     source = torch.arange(len(size))
     rows = anew.nonzero()[:, 0]

@@ -9,10 +9,6 @@ from companion.models.text_classifier import TextClassifier
 from companion.training.finetune_config import FineTuneRun
 from companion.training.runfile import RunConfig
 
-_TASKS = {
-    "mlm": "a BERT (Devlin et al. 2019) in pre-norm form, trained on masked words and on next-sentence prediction",
-    "lm": "a GPT (Radford et al. 2019), trained to predict the next token",
-}
 _LIMITS = """\
 - It is tiny and saw one kind of text{kind}. It knows little of anything else.
 - It repeats what its texts say, prejudice included; nothing was filtered. Use it to learn from, not to judge people.
@@ -40,7 +36,7 @@ def model_card(name: str, run: RunConfig, model: nn.Module, *, step: int, record
     m = run.model
     parts = [
         f"# {name}",
-        f"{n:,} parameters: {_TASKS[run.objective.task]}. {m.n_layers} blocks, width {m.d_model}, {m.n_heads} heads, "
+        f"{n:,} parameters: {_task(run)}. {m.n_layers} blocks, width {m.d_model}, {m.n_heads} heads, "
         f"{m.position} positions, a vocabulary of {m.vocab_size:,} word pieces. Weights in float16.",
         f'```python\nfrom companion import load_pretrained\n\nmodel = load_pretrained("{name}")\n```',
         "## How it was trained",
@@ -51,6 +47,14 @@ def model_card(name: str, run: RunConfig, model: nn.Module, *, step: int, record
         ).rstrip(),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _task(run: RunConfig) -> str:
+    """What the model is, and what it learned."""
+    if run.objective.task == "lm":
+        return "a GPT (Radford et al. 2019), trained to predict the next token"
+    second = " and on next-sentence prediction" if run.model.next_sentence else ""
+    return f"a BERT (Devlin et al. 2019) in {run.model.norm}-norm form, trained on masked words{second}"
 
 
 def _kind(record: dict[str, Any] | None) -> str:
@@ -115,7 +119,8 @@ def classifier_card(name: str, run: FineTuneRun, classifier: TextClassifier, *, 
     """
     model, m = classifier.model, classifier.model.config
     kind = _SOURCES.get(run.data.source, "one kind of text")
-    origin = f" It starts from {run.model.pretrained}." if run.model.pretrained else ""
+    begins = "has the shape of" if run.finetune.method == "scratch" else "starts from"
+    origin = f" It {begins} {run.model.pretrained}." if run.model.pretrained else ""
     parts = [
         f"# {name}",
         f"{sum(p.numel() for p in model.parameters()):,} parameters: a Transformer that sorts a text into "
@@ -165,18 +170,23 @@ def _teaching(record: dict[str, Any]) -> list[str]:
     others = "a fine-tuned network" if networks == 1 else f"{networks} fine-tuned networks"
     who = "a linear model said" if alone else f"a linear model and {others} said, averaged,"
     teachers = "That teacher" if alone else "The linear model is"
+    targets = {"classes": ", the likelier class", "probabilities": ", how likely each class is"}
+    what = targets.get(t.get("targets"), "")  # an older record does not say
     return [
-        f"It is distilled (Hinton et al. 2015). First it learned what {who} of {t['texts']:,} texts without labels, "
-        f"{'the likelier class' if t['targets'] == 'classes' else 'how likely each class is'}: "
-        f"{t['steps']:,} steps, {t['seconds'] / 60:.0f} minutes. {teachers}{',' if alone else ''} logistic regression "
-        f"over n-grams weighted by naive Bayes{', is' if alone else '; together they are'} right in "
-        f"{t['teacher_accuracy']:.1%} of the texts held out. Then the labels, from where it stood:",
+        f"It is distilled (Hinton et al. 2015). First it learned what {who} of {t['texts']:,} texts without "
+        f"labels{what}: {t['steps']:,} steps, {t['seconds'] / 60:.0f} minutes. {teachers}{',' if alone else ''} "
+        f"logistic regression over n-grams weighted by naive Bayes{', is' if alone else '; together they are'} right "
+        f"in {t['teacher_accuracy']:.1%} of the texts held out. Then the labels, from where it stood:",
     ]
 
 
 def _class_table(record: dict[str, Any]) -> list[str]:
-    """Accuracy, loss and calibration on the held-out texts, and on the test split if it was evaluated since."""
-    best, test = record["best"], record.get("evaluation") or {}
+    """Accuracy, loss and calibration on the held-out texts, and on the test split if it was evaluated since.
+
+    The loss in training is without the temperature, that of an evaluation with it: each stands in a row of its own.
+    """
+    best = record["best"]
+    test = {"calibrated_loss" if k == "loss" else k: v for k, v in (record.get("evaluation") or {}).items()}
     held_out = {} if best is None else {**best["scores"], "ece": best["ece"], "calibrated_ece": best["calibrated_ece"]}
     names = dict.fromkeys([*held_out, *(k for k, v in test.items() if isinstance(v, float) and k != "temperature")])
     if not names:

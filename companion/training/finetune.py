@@ -156,6 +156,7 @@ def build_finetuner(
         ValueError: the data, the model or the tokenizer are missing or do not fit together; the message says how.
     """
     require(distributed.world_size() == 1, "fine-tuning runs in one process; start it without torchrun")
+    run.require_used()
     data = read_split(run) if data is None else data
     tokenizer = load_tokenizer(run.data.tokenizer)
     model = build_classifier(run).to(device or "cpu")

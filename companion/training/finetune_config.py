@@ -103,8 +103,9 @@ class LabelledDataConfig(Config):
         tokenizer: ``"book"``, or a ``tokenizer.json``; the one that the model was pretrained with.
         length: tokens of a text, or of a window, at most.
         keep: what is read of a longer text in training; see :data:`companion.data.long_texts.Keep`.
-        eval_keep: what is read of it in evaluation and later; None = as ``keep``.
-        tokens_per_batch: tokens of a batch; 0 = ``batch_size`` texts of [train].
+        eval_keep: what is read of it in evaluation and later; None = as ``keep``. A probe is trained on what is read in
+            evaluation, so there it must be the same.
+        tokens_per_batch: tokens of a batch; 0 = ``batch_size`` texts of [train]. Not for a probe.
         seed: of the sample, the validation split, and the order.
     """
 
@@ -154,7 +155,8 @@ class FineTuneConfig(Config):
         head_rate: the head's rate is the schedule's, times this.
         validation: share of the training texts that is held out, of each class; 0 = none.
         evaluations: with ``epochs``, how often an epoch is evaluated on them.
-        patience: evaluations without an improvement after which training stops; 0 = it goes on to the end.
+        patience: evaluations without an improvement after which training stops; 0 = it goes on to the end. Without
+            ``epochs`` it needs ``eval_every`` of [train].
         select: what makes weights the best ones on the held-out texts: ``"accuracy"``, or ``"loss"``.
         average: keep a moving average of the weights, with this memory, and evaluate and keep that; 0 = none.
     """
@@ -212,7 +214,27 @@ class FineTuneRun:
             f"{derived} of [train] follow from epochs={self.finetune.epochs:g}; leave them out, or set "
             "finetune.epochs=0",
         )
-        self.train_config(1)
+        require(
+            self.train_config(1).eval_every > 0 or self.finetune.patience == 0,
+            f"patience={self.finetune.patience} counts evaluations, but with epochs=0 and eval_every=0 there is one "
+            "alone, at the end; set train.eval_every, or patience=0",
+        )
+
+    def require_used(self) -> None:
+        """Refuse what a training would ignore. A run that is only evaluated may read long texts in another way."""
+        d = self.data
+        if self.finetune.method != "probe":
+            return
+        require(
+            d.reading == d.keep,
+            f"keep={d.keep!r} and eval_keep={d.eval_keep!r}, but method='probe' reads each text once, for training and "
+            "for evaluation; set data.keep alone",
+        )
+        require(
+            d.tokens_per_batch == 0,
+            f"tokens_per_batch={d.tokens_per_batch}, but method='probe' learns from one vector a text; set "
+            "train.batch_size, and data.tokens_per_batch=0",
+        )
 
     def train_config(self, batches_per_epoch: int) -> TrainConfig:
         """How the trainer trains: with ``epochs``, steps, warm-up and evaluations follow from the size of an epoch."""

@@ -5,10 +5,10 @@ A run file has five sections::
     [model]        preset = "bert-book", and any field of TransformerConfig that shall differ
     [objective]    task = "mlm" (BERT) or "lm" (GPT), mask_share
     [data]         corpus = what `companion data` wrote, length, tokens_per_batch, eval_tokens, seed
-    [train]        the fields of TrainConfig
+    [train]        the fields of TrainConfig but batch_size
     [machine]      threads, device, fast_float32, log_every
 
-An unknown section or key is an error.
+An unknown section or key is an error, and so is one that would do nothing.
 """
 
 import tomllib
@@ -76,7 +76,8 @@ class DataConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineConfig(Config):
-    """What the run uses of the machine; nothing here changes what is computed, but for rounding.
+    """What the run uses of the machine; nothing here changes what is computed, but for rounding and, on another
+    device, the masks of dropout.
 
     Attributes:
         threads: CPU threads; 0 = PyTorch's choice.
@@ -172,9 +173,22 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         overrides: like ``"train.max_steps=100"``; the value is TOML, or else taken as a string.
 
     Raises:
-        ValueError: the file is missing or no TOML, an override has another form, or what it says is wrong.
+        ValueError: the file is missing or no TOML, an override has another form, or what it says is wrong or would do
+            nothing.
     """
-    return read_sections(path, overrides, RunConfig.from_dict)
+    return read_sections(path, overrides, _run_of_file)
+
+
+def _run_of_file(values: dict[str, Any]) -> RunConfig:
+    """The run of a file, which gives nothing useless; a stored run, with every field, goes through ``from_dict``."""
+    run = RunConfig.from_dict(values)
+    useless = {"train.batch_size": "data.tokens_per_batch says how large a batch is"}
+    if run.objective.task == "lm":
+        useless |= {"objective.mask_share": "a GPT hides no words", "model.next_sentence": "a GPT has no such head"}
+    for name, why in useless.items():
+        section, _, key = name.partition(".")
+        require(key not in values.get(section, {}), f"{name} would do nothing: {why}; leave it out")
+    return run
 
 
 def read_sections(path: str | Path, overrides: Sequence[str], make: Callable[[dict[str, Any]], R]) -> R:

@@ -45,7 +45,8 @@ def warmup_cosine(step: int, *, peak: float, total: int, warmup: int = 0, floor:
 def trapezoid(step: int, *, peak: float, total: int, warmup: int = 0, decay: int = 0, floor: float = 0.0) -> float:
     """Up along a line, level, then down along a line in the last ``decay`` steps (Hu et al. 2024; Zhai et al. 2022).
 
-    Until it falls it does not depend on ``total``: a run on its plateau can be made longer than was planned.
+    Until it falls it does not depend on ``total``: a run on its plateau can be made longer than was planned. With
+    ``decay=0`` it never falls.
 
     >>> [trapezoid(step, peak=1.0, total=10, warmup=2, decay=4) for step in (0, 1, 5, 6, 8, 10)]
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]

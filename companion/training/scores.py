@@ -1,5 +1,7 @@
 """How good a classifier is, and how far its probabilities can be believed.
 
+The loss is with the temperature; the one that a training notes is without it.
+
 Letters in the shapes: N texts, C classes.
 """
 

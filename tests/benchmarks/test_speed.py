@@ -65,7 +65,12 @@ def test_companion_takes_all_that_the_others_take(task, monkeypatch):
 
 
 def test_every_operation_has_one_kind():
-    kinds = {"aten::addmm": "matrix products", "aten::gelu_backward": "activation", "aten::add_": REST}
+    kinds = {
+        "aten::addmm": "matrix products",
+        "aten::gelu_backward": "activation",
+        "aten::add_": REST,
+        "aten::bernoulli_": REST,
+    }
     assert {name: kind_of(name) for name in kinds} == kinds
     assert kind_of("aten::native_layer_norm") == "layer norm"
     assert kind_of("aten::linalg_vector_norm") == "optimizer and clipping"

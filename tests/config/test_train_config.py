@@ -32,6 +32,7 @@ from companion import TrainConfig
         ({"schedule": "step"}, r"schedule='step' is not known; choose one of \['cosine', 'linear', 'constant', 'trap"),
         ({"precision": "fp16"}, r"precision='fp16' is not known; choose one of \['fp32', 'bf16'\]"),
         ({"decay_steps": 5}, "decay_steps=5 belongs to schedule='trapezoid', but schedule='cosine'"),
+        ({"schedule": "trapezoid"}, "schedule='trapezoid' with decay_steps=0 would never fall; set decay_steps, or"),
     ],
 )
 def test_what_cannot_work_is_refused(fields, message):
@@ -52,6 +53,7 @@ def test_an_unknown_field_is_an_error():
     schedule=st.sampled_from(["cosine", "linear", "constant", "trapezoid"]),
 )
 def test_round_trip_through_json(steps, rate, betas, snapshots, schedule):
-    config = TrainConfig(max_steps=steps, peak_lr=rate, betas=betas, snapshots=snapshots, schedule=schedule)
+    decay = {"decay_steps": 5} if schedule == "trapezoid" else {}
+    config = TrainConfig(max_steps=steps, peak_lr=rate, betas=betas, snapshots=snapshots, schedule=schedule, **decay)
     again = TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config and hash(again) == hash(config) and again.snapshots == tuple(snapshots)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from companion.training.finetune import build_finetuner
 from companion.training.finetune_config import FineTuneRun, read_finetune
 
 RECIPES = sorted((Path(__file__).parents[2] / "book" / "recipes").glob("imdb-*.toml"))
@@ -54,6 +55,10 @@ def test_steps_follow_from_the_epochs():
         ({"finetune": {"validation": 0.9}}, r"validation=0.9 must be in \[0, 0.5\]"),
         ({"finetune": {"average": 1.0}}, r"average=1.0 must be in \[0, 1\)"),
         ({"finetune": {"epochs": "many"}}, "epochs='many' must be a finite number"),
+        (
+            {"finetune": {"epochs": 0, "patience": 2}, "train": {"max_steps": 9}},
+            "patience=2 counts evaluations, but with epochs=0 and eval_every=0 there is one alone, at the end; set",
+        ),
         ({"lora": {"rank": 0}}, r"\[lora\] rank=0 must be a whole number of at least 1"),
         ({"train": {"grad_accum_steps": 0}}, r"\[train\] grad_accum_steps=0 must be"),
         ({"train": []}, r"\[train\] is \[\]; it must be a section"),
@@ -63,6 +68,30 @@ def test_steps_follow_from_the_epochs():
 def test_what_is_wrong_is_said_with_its_section(sections, words):
     with pytest.raises(ValueError, match=words):
         run_of(**sections)
+
+
+def test_patience_needs_several_evaluations_and_epochs_bring_them():
+    assert run_of(finetune={"patience": 2}).train_config(80).eval_every > 0
+    steps = run_of(finetune={"epochs": 0, "patience": 2}, train={"max_steps": 9, "eval_every": 3})
+    assert steps.train_config(1).eval_every == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"keep": "head", "eval_keep": "windows"}, "keep='head' and eval_keep='windows', but method='probe' reads"),
+        ({"tokens_per_batch": 512}, "tokens_per_batch=512, but method='probe' learns .* set train.batch_size"),
+    ],
+)
+def test_what_a_probe_would_ignore_is_refused_before_it_is_trained(data, words):
+    probe = run_of(data={"source": "gone.csv", **data}, finetune={"method": "probe"})  # may be evaluated in that way
+    with pytest.raises(ValueError, match=words):
+        build_finetuner(probe)
+    run_of(data={"source": "gone.csv", **data}).require_used()  # nothing else ignores it
+
+
+def test_a_probe_may_say_twice_how_it_reads():
+    run_of(data={"source": "imdb", "keep": "head", "eval_keep": "head"}, finetune={"method": "probe"}).require_used()
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -75,12 +75,24 @@ def test_an_override_of_another_form_is_refused(text):
         ("machine.device=tpu", r"\[machine\] device='tpu' is not known"),
         ("machine.fast_float32=1", r"\[machine\] fast_float32=1 must be true or false"),
         ("objective.task=lm", "a GPT has no segments"),
+        ("train.batch_size=32", r"train\.batch_size would do nothing: data\.tokens_per_batch says .*; leave it out"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_section(run_file, override, words):
     with pytest.raises(ValueError, match=words) as error:
         read_run(run_file, [override])
     assert str(error.value).startswith(str(run_file))
+
+
+@pytest.mark.parametrize("name", ["objective.mask_share=0.15", "model.next_sentence=false"])
+def test_what_a_gpt_has_no_use_for_is_refused_in_a_file_and_loads_from_a_stored_run(run_file, name):
+    gpt = WHOLE.replace("bert-book", "gpt-book").replace("mask_share = 0.2", 'task = "lm"')
+    run_file.write_text(gpt, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{name.partition('=')[0]} would do nothing: a GPT .*; leave it out"):
+        read_run(run_file, [name])
+    stored = read_run(run_file).to_dict()
+    assert {"mask_share", "next_sentence", "batch_size"} < {key for keys in stored.values() for key in keys}
+    assert RunConfig.from_dict(stored).objective.task == "lm"
 
 
 def test_what_is_missing_is_named(run_file):

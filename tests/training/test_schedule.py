@@ -86,6 +86,7 @@ def test_the_trapezoid_is_level_until_its_last_steps():
 
 def test_a_run_shorter_than_its_warmup_still_has_a_rate():
     for schedule in ("cosine", "linear", "constant", "trapezoid"):
-        config = TrainConfig(max_steps=3, peak_lr=PEAK, warmup_steps=WARMUP, schedule=schedule)
+        decay = {"decay_steps": 1} if schedule == "trapezoid" else {}
+        config = TrainConfig(max_steps=3, peak_lr=PEAK, warmup_steps=WARMUP, schedule=schedule, **decay)
         assert [learning_rate(s, config) for s in range(3)] == pytest.approx([PEAK * k / WARMUP for k in (1, 2, 3)])
     assert math.isclose(warmup_cosine(7, peak=PEAK, total=3, warmup=WARMUP), PEAK)
