@@ -1,6 +1,6 @@
 """A classifier that is taught by the linear model on reviews without labels, then fine-tuned on the labels.
 
-    python -m benchmarks.distil                       # about two hours on one core; Ctrl-C stops, and it goes on
+    python -m benchmarks.distil --passes 2 --set train.precision=bf16    # an hour on one core; Ctrl-C stops, it goes on
     companion evaluate runs/distilled/tuned --record book/results/distilled.json
     companion export runs/distilled/tuned --record book/results/distilled.json --out companion/assets/imdb-classifier
 
