@@ -99,11 +99,12 @@ class NumpyClassifier:
         return self._linear("head", x.mean(axis=0) if self.how["pooling"] == "mean" else x[0])
 
     def _attention(self, name: str, x: Array) -> Array:
-        q, k, v = (self._heads(self._linear(f"{name}.{part}_proj", x)) for part in "qkv")  # (H, T, Dh)
+        q, k, v = (self._heads(self._linear(f"{name}.{part}_proj", x)) for part in "qkv")
         base, pairing = self.config.position_base, self.config.rope_pairing
         q, k = (rotate(part, base=base, pairing=pairing) for part in (q, k))
         weights = softmax(q @ k.swapaxes(1, 2) / np.float32(math.sqrt(q.shape[-1])))  # (H, T, T)
-        return self._linear(f"{name}.out_proj", (weights @ v).swapaxes(0, 1).reshape(x.shape))
+        heads = weights @ v  # (H, T, Dh)
+        return self._linear(f"{name}.out_proj", heads.swapaxes(0, 1).reshape(x.shape))
 
     def _heads(self, x: Array) -> Array:
         return x.reshape(len(x), self.config.n_heads, -1).swapaxes(0, 1)

@@ -7,6 +7,7 @@ from shape_comments import ShapeComments
 
 import companion
 from companion import BERT, GPT, TransformerClassifier, TransformerConfig, attention, attention_weights, causal_mask
+from companion.models.numpy_classifier import load_numpy_classifier
 from companion.models.saliency import (
     attention_rollout,
     gradient_x_input,
@@ -59,8 +60,17 @@ def run_saliency() -> None:
     attention_rollout(torch.full((2, 3, 5, 5), 1 / 5))
 
 
+def run_numpy() -> None:
+    classifier = load_numpy_classifier("imdb-classifier")
+    assert classifier is not None
+    classifier.logits(["A good film."])
+
+
 def test_every_shape_comment_is_true():
-    for folder, runs in (("nn", (run_attention, run_adapter, run_models)), ("models", (run_models, run_saliency))):
+    for folder, runs in (
+        ("nn", (run_attention, run_adapter, run_models)),
+        ("models", (run_models, run_saliency, run_numpy)),
+    ):
         with ShapeComments(PACKAGE / folder) as comments:
             for run in runs:
                 run()
