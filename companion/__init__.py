@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """All of the public names, when the first is asked for: they need PyTorch, whose import takes seconds."""
+    """All of the public names, when the first is asked for: they need PyTorch, whose import takes seconds.
+
+    The folders of the package come along, so ``companion.nn`` is there, too.
+    """
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module 'companion' has no attribute {name!r}")
     public = import_module("companion._public")
-    names = {key: getattr(public, key) for key in [*public.__all__, "__all__"]}
-    globals().update(names)
-    if name not in names:
+    globals().update({key: getattr(public, key) for key in [*public.__all__, "__all__"]})
+    if name not in globals():
         raise AttributeError(f"module 'companion' has no attribute {name!r}")
-    return names[name]
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -109,6 +109,12 @@ def test_importing_the_package_does_nothing_else():
     assert seen["all"] == sorted(companion.__all__)
 
 
+def test_the_folders_of_the_package_are_there_when_it_is_imported():
+    code = "import companion; print(companion.nn.masks.causal_mask is companion.causal_mask, hasattr(companion, 'no'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 def test_public_names_exist_and_are_documented():
     for name in companion.__all__:
         assert getattr(companion, name).__doc__, f"{name} has no docstring"

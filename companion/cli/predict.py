@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     lines = iter(_lines(options))
     said = 0
     # Somebody who types wants an answer to each line; files go faster in batches.
-    size = 1 if typed else CHUNK
+    size = 1 if typed and options.texts == [STDIN] else CHUNK
     while chunk := list(islice(lines, size)):
         for line, prediction in _answers(classifier, chunk):
             print(_shown(line, prediction, as_json=options.json), flush=size == 1)
