@@ -167,6 +167,8 @@ def load_numpy_classifier(name_or_folder: str | Path) -> NumpyClassifier | None:
         and tokenizer.get_vocab_size() == config.vocab_size
         and how.keys() >= {"pooling", "max_len", "keep", "temperature"}
         and how["max_len"] <= config.max_len
+        and isinstance(how["temperature"], float)
+        and how["temperature"] > 0
     )
     if not fits:
         return None

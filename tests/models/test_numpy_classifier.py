@@ -1,5 +1,6 @@
 """The forward pass in NumPy against the one in PyTorch; what it does not know it leaves alone."""
 
+import json
 import math
 
 import numpy as np
@@ -107,6 +108,11 @@ def test_so_is_what_is_damaged_or_no_classifier(tmp_path):
     folder = saved(tmp_path / "b")
     narrow = saved(tmp_path / "c", config={"d_ff": 20})
     (folder / "model.safetensors").write_bytes((narrow / "model.safetensors").read_bytes())
+    assert load_numpy_classifier(folder) is None
+    folder = saved(tmp_path / "d")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings["classifier"]["temperature"] = 0.0
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     assert load_numpy_classifier(folder) is None
     for name in ("bert-book-imdb", tmp_path / "gone"):
         assert load_numpy_classifier(name) is None
