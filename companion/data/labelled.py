@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from companion.data.imdb import load_imdb
 from companion.data.mini_reviews import mini_reviews
-from companion.data.texts import is_readable, json_object, read_utf8, text_field
+from companion.data.texts import is_readable, json_object, read_utf8, text_field, visible_files
 from companion.errors import require
 
 IMDB, MINI = "imdb", "mini"
@@ -100,8 +100,8 @@ def read_labelled(
 
     Raises:
         ValueError: no such source, a file that is not what its name says, a missing column, a label that is no class,
-            folders of the classes in several places, fewer than two classes, or a ``limit`` that there are not enough
-            texts for. The message names file and line.
+            folders of the classes in several places, a train and a test part, fewer than two classes, or a ``limit``
+            that there are not enough texts for. The message names file and line.
     """
     names = _checked_names(names)
     if source in (IMDB, MINI):
@@ -210,9 +210,7 @@ def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> La
 
 
 def _data_files(root: Path, names: tuple[str, ...]) -> list[Path]:
-    # Hidden: the copies and notes of other programs, such as .ipynb_checkpoints and ._1.txt.
-    seen = [p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts)]
-    files = [p for p in seen if p.is_file() and _is_data(p, names)]
+    files = [p for p in visible_files(root) if _is_data(p, names)]
     require(bool(files), f"{root} holds no .csv and no .jsonl file, and no folder {list(names)} with .txt files")
     places = sorted({p.parent.parent.as_posix() for p in files if p.suffix.lower() == ".txt"})
     require(
@@ -220,6 +218,8 @@ def _data_files(root: Path, names: tuple[str, ...]) -> list[Path]:
         f"{root} has folders of the classes in several places, {places}, which may be a training and a test part; give "
         "one of these as the source",
     )
+    parts = {name.lower() for p in files for name in p.relative_to(root).with_suffix("").parts} - set(names)
+    require(not {"train", "test"} <= parts, f"{root} has a train and a test part; give one of these as the source")
     return files
 
 

@@ -27,7 +27,7 @@ def read_texts(folder: str | Path) -> Texts:
     """The documents in a folder and the folders in it: each ``.txt`` file is one, each line of a ``.jsonl`` file too.
 
     A line of a ``.jsonl`` file is a JSON object with the text in its field ``text``. Documents without any text, and
-    rows whose ``text`` is missing or null, are left out and counted.
+    rows whose ``text`` is missing or null, are left out and counted. What begins with a dot is not read.
 
     Raises:
         ValueError: there is no such folder or no such file in it, nothing is left, or a file is not what its name says:
@@ -36,7 +36,7 @@ def read_texts(folder: str | Path) -> Texts:
     """
     root = Path(folder)
     require(root.is_dir(), f"{root} is no folder; give one that holds .txt or .jsonl files")
-    files = [p for p in root.rglob("*") if p.suffix.lower() in (".txt", ".jsonl") and p.is_file()]
+    files = [p for p in visible_files(root) if p.suffix.lower() in (".txt", ".jsonl")]
     require(bool(files), f"{root} holds no .txt and no .jsonl file")
     texts: list[str] = []
     skipped: Counter[str] = Counter()
@@ -50,6 +50,20 @@ def read_texts(folder: str | Path) -> Texts:
                 texts.append(text)
     require(bool(texts), f"no text in {root}: {len(files)} files, left out {dict(skipped)}")
     return Texts(texts, dict(skipped))
+
+
+def visible_files(root: Path) -> list[Path]:
+    """The files in a folder and the folders in it, but for the hidden ones: what other programs keep and note there.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("a.txt", "._a.txt"):
+    ...     _ = (root / name).write_text("x", encoding="utf-8")
+    >>> [path.name for path in visible_files(root)]
+    ['a.txt']
+    """
+    paths = (p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts))
+    return [path for path in paths if path.is_file()]
 
 
 def read_utf8(path: Path) -> str:

@@ -165,7 +165,8 @@ class Summary:
         spread: sample standard deviation of the accuracy, ``√(Σ (aᵢ - mean)² / (n - 1))``; None of a single one.
         accuracy_without_shared: mean, as those below; None unless all cells have it.
         validation_accuracy: of the texts held out.
-        seconds: of training.
+        seconds: of training, the least and the most.
+        bfloat16: how many of the seeds were multiplied in bfloat16, the others in float32.
         parameters: of the model.
         trained: how many of them.
         operations: of the training.
@@ -180,7 +181,8 @@ class Summary:
     spread: float | None
     accuracy_without_shared: float | None
     validation_accuracy: float | None
-    seconds: float | None
+    seconds: tuple[float, float] | None
+    bfloat16: int
     parameters: float | None
     trained: float | None
     operations: float | None
@@ -194,8 +196,8 @@ def summary(cells: Iterable[Mapping[str, Any]]) -> list[Summary]:
     >>> empty = dict.fromkeys(FIELDS)
     >>> cells = [{**empty, "model": "nb", "labels": 10, "seed": 10 * a, "accuracy": a} for a in (0.5, 0.6, 0.7)]
     >>> (row,) = summary(cells)
-    >>> row.seeds, round(row.accuracy, 4), round(row.spread, 4), row.seconds
-    (3, 0.6, 0.1, None)
+    >>> row.seeds, round(row.accuracy, 4), round(row.spread, 4), row.seconds, row.bfloat16
+    (3, 0.6, 0.1, None, 0)
     """
     groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for cell in cells:
@@ -208,12 +210,17 @@ def summary(cells: Iterable[Mapping[str, Any]]) -> list[Summary]:
         means = {name: _mean([cell[name] for cell in group]) for name in _MEANS}
         means |= {name: _mean([cell.get("test", {}).get(name) for cell in group]) for name in _TEST_MEANS}
         spread = stdev(accuracies) if len(group) > 1 else None
-        rows.append(Summary(model, labels, len(group), fmean(accuracies), spread, **means))
+        seconds = [cell["seconds"] for cell in group]
+        times = None if None in seconds else (min(seconds), max(seconds))
+        halved = sum(cell.get("config", {}).get("train", {}).get("precision") == "bf16" for cell in group)
+        rows.append(
+            Summary(model, labels, len(group), fmean(accuracies), spread, seconds=times, bfloat16=halved, **means)
+        )
     return rows
 
 
 _TEST_MEANS = ("ece", "calibrated_ece")
-_MEANS = tuple(name for name in tuple(Summary.__dataclass_fields__)[5:] if name not in _TEST_MEANS)
+_MEANS = ("accuracy_without_shared", "validation_accuracy", "parameters", "trained", "operations")
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

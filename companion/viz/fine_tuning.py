@@ -40,8 +40,12 @@ class ResultRow(Protocol):
         """Without texts that were seen in training."""
 
     @property
-    def seconds(self) -> float | None:
-        """Of training."""
+    def seconds(self) -> tuple[float, float] | None:
+        """Of training, the least and the most."""
+
+    @property
+    def bfloat16(self) -> int:
+        """How many of the seeds were multiplied in bfloat16."""
 
     @property
     def parameters(self) -> float | None:
@@ -72,7 +76,8 @@ COLUMNS: Mapping[str, Callable[[ResultRow], str]] = {
     "accuracy": lambda r: f"{r.accuracy:.2%}",
     "spread": lambda r: _or_none(r.spread, "{:.2%}"),
     "without the shared": lambda r: _or_none(r.accuracy_without_shared, "{:.2%}"),
-    "minutes": lambda r: _or_none(r.seconds, "{:,.1f}", 1 / 60),
+    "minutes": lambda r: NONE if r.seconds is None else _between(*(seconds / 60 for seconds in r.seconds)),
+    "in bfloat16": lambda r: str(r.bfloat16),
     "parameters": lambda r: _or_none(r.parameters, "{:,.0f}"),
     "trained": lambda r: _or_none(r.trained, "{:,.0f}"),
     "operations": lambda r: _or_none(r.operations, "{:.1e}"),
@@ -192,5 +197,11 @@ def reliability(lines: Mapping[str, tuple[Any, Any]], *, title: str, bins: int =
     return ax
 
 
-def _or_none(value: float | None, form: str, factor: float = 1.0) -> str:
-    return NONE if value is None else form.format(value * factor)
+def _between(least: float, most: float) -> str:
+    digits = 1 if least < 10 else 0
+    shown = [f"{value:,.{digits}f}" for value in (least, most)]
+    return "–".join(dict.fromkeys(shown))
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return NONE if value is None else form.format(value)

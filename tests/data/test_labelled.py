@@ -71,6 +71,16 @@ def test_class_folders_in_several_places_are_refused(tmp_path):
     assert read_labelled(places[1]).texts == ["The text of train/neg/1.txt.", "The text of train/pos/1.txt."]
 
 
+def test_a_train_and_a_test_part_are_not_read_as_one(tmp_path):
+    for name in ("Train.csv", "test.csv"):
+        (tmp_path / name).write_text("text,label\nGood.,pos\nBad.,neg\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="a train and a test part; give one of these"):
+        read_labelled(str(tmp_path))
+    assert len(read_labelled(str(tmp_path / "Train.csv"))) == 2
+    classes = write_folder(tmp_path / "rails", "train/1.txt", "test/1.txt")
+    assert read_labelled(classes, ["test", "train"]).counts == {"test": 1, "train": 1}
+
+
 def test_a_field_may_be_long_and_the_limit_of_the_process_is_kept(tmp_path):
     before, long = csv.field_size_limit(), "word " * 40_000
     source = write_csv(tmp_path / "a.csv", [(long, "pos"), ("Bad.", "neg")])

@@ -26,6 +26,14 @@ def test_each_text_file_is_a_document_and_each_line_of_a_jsonl_file(tmp_path):
     assert read_texts(folder) == (["First.\nStill first.", "Second.", "Third.", "Fourth\u2028line."], {})
 
 
+def test_hidden_files_and_folders_are_not_read(tmp_path):
+    folder = write(tmp_path, a_txt="A text.")
+    for hidden in ("._a.txt", ".ipynb_checkpoints/a-checkpoint.txt"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).write_text("A copy.", encoding="utf-8")
+    assert read_texts(folder).texts == ["A text."]
+
+
 def test_what_is_left_out_is_counted(tmp_path):
     folder = write(
         tmp_path, a_txt="", b_txt=" \n\t", c_txt="A text.", d_jsonl='{"text": null}\n{"label": 1}\n{"text": "  "}\n'

@@ -104,9 +104,11 @@ def test_the_summary_is_over_seeds():
     judged = [{"test": {"ece": 0.02, "calibrated_ece": 0.01}}, {"test": {"ece": 0.04, "calibrated_ece": 0.02}}]
     rows = summary([cell(0, 0.6, 1.0) | judged[0], cell(1, 0.8, 3.0) | judged[1], cell(0, 0.9, None, "full")])
     assert (rows[0].ece, rows[0].calibrated_ece) == pytest.approx((0.03, 0.015)) and rows[1].ece is None
-    assert [(row.model, row.seeds, row.seconds) for row in rows] == [("nb", 2, 2.0), ("full", 1, None)]
+    assert [(row.model, row.seeds, row.seconds) for row in rows] == [("nb", 2, (1.0, 3.0)), ("full", 1, None)]
     assert rows[0].accuracy == pytest.approx(0.7) and rows[0].spread == pytest.approx(0.1 * math.sqrt(2))
     assert rows[1].spread is None
+    halved = {"config": {"train": {"precision": "bf16"}}}
+    assert summary([cell(0, 0.6, 1.0) | halved, cell(1, 0.6, 1.0)])[0].bfloat16 == 1
     with pytest.raises(ValueError, match="a seed stands twice"):
         summary([cell(0, 0.6, 1.0), cell(0, 0.6, 1.0)])
 

@@ -15,7 +15,7 @@ EMPTY = dict.fromkeys(
 
 def row(model, labels, accuracy, seeds=3, **values):
     return SimpleNamespace(
-        **{**EMPTY, "model": model, "labels": labels, "seeds": seeds, "accuracy": accuracy, **values}
+        **{**EMPTY, "bfloat16": 0, "model": model, "labels": labels, "seeds": seeds, "accuracy": accuracy, **values}
     )
 
 
@@ -23,7 +23,16 @@ ROWS = [
     row("full", 1000, 0.85, spread=0.01),
     row("full", 10, 0.6, seeds=10, spread=0.05),
     row("nb", 10, 0.55, seeds=1),
-    row("full", 25_000, 0.91234, spread=0.0021, seconds=5400, trained=1_900_000.0, operations=3.21e14),
+    row(
+        "full",
+        25_000,
+        0.91234,
+        spread=0.0021,
+        seconds=(1250.0, 5400.0),
+        bfloat16=2,
+        trained=1_900_000.0,
+        operations=3.21e14,
+    ),
 ]
 
 
@@ -38,8 +47,10 @@ def test_a_table_has_a_line_for_each_row_of_a_named_model():
     assert len(lines) == 2 + 3 and len({line.count("|") for line in lines}) == 1
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert cells == [
-        *("all of it", "25,000", "3", "91.23%", "0.21%", NONE, "90.0", NONE, "1,900,000", "3.2e+14", NONE, NONE),
+        *("all of it", "25,000", "3", "91.23%", "0.21%", NONE, "21–90", "2", NONE, "1,900,000", "3.2e+14", NONE, NONE),
     ]
+    once = results_table([row("nb", 10, 0.5, seconds=(66.0, 68.0))], {"nb": "x"}, columns=["minutes"])
+    assert once.endswith("| x | 1.1 |")
     assert results_table([], {"nb": "x"}).count("\n") == 1
     with pytest.raises(ValueError, match="no column"):
         results_table(ROWS, {}, columns=["price"])
