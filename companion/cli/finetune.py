@@ -109,8 +109,10 @@ def _outcome(tuner: FineTuner) -> str:
     if best is None:
         return f"done: {tuner.step:,} steps; nothing was held out, so the last weights are kept"
     early = "" if tuner.step >= tuner.config.max_steps else " (stopped early)"
+    n, share = len(tuner.labels), best["scores"]["accuracy"]
+    chance = (share * (1 - share) / n) ** 0.5
     return (
-        f"done: {tuner.step:,} steps{early}; best on the held-out texts at step {best['step']:,}: accuracy "
-        f"{best['scores']['accuracy']:.2%}, loss {best['scores']['loss']:.4f}; temperature {best['temperature']:.3f}, "
-        f"calibration error {best['ece']:.2%} before and {best['calibrated_ece']:.2%} after"
+        f"done: {tuner.step:,} steps{early}; best on the {n:,} held-out texts at step {best['step']:,}: accuracy "
+        f"{share:.2%} (give or take {chance:.1%} by chance), loss {best['scores']['loss']:.4f}; temperature "
+        f"{best['temperature']:.3f}, calibration error {best['ece']:.2%} before and {best['calibrated_ece']:.2%} after"
     )

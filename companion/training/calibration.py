@@ -10,7 +10,7 @@ from companion.errors import require
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
-"""Between these a temperature is looked for: on texts that are all right, the best one would be 0."""
+"""Between these a temperature is looked for."""
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
@@ -54,7 +54,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Dividing all logits by one number changes no decision, only how sure it is. With ``β = 1 / T`` the loss is convex:
     its slope, ``Σ_n (E[z_n] - z_n[label])`` with the expectation under ``softmax(β z_n)``, grows with β. Its zero is
-    found by halving, between :data:`COLDEST` and :data:`HOTTEST`.
+    found by halving, between :data:`COLDEST` and :data:`HOTTEST`. Where the model is right about every text, the
+    likelihood asks for a T of 0, that is, for no doubt ever; so few texts cannot tell, and T stays 1.
 
     Args:
         logits: (N, C), of texts that the model was not trained on.
@@ -69,6 +70,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """
     _require_pairs(logits, labels)
     z = logits.double()
+    if bool((z.argmax(dim=-1) == labels).all()):
+        return 1.0
     right = z.gather(1, labels[:, None]).sum()
     low, high = 1.0 / HOTTEST, 1.0 / COLDEST
     for _ in range(60):

@@ -60,7 +60,9 @@ def test_the_loss_is_pytorchs():
 
 def test_a_temperature_has_bounds_where_there_is_no_best_one():
     right, wrong = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert fit_temperature(right, torch.tensor([0])) == pytest.approx(COLDEST, rel=1e-6)
+    assert fit_temperature(right, torch.tensor([0])) == 1.0  # texts that are all right do not tell
+    hardly_wrong = torch.tensor([[1.0, 0.0], [0.0, 1e-12]])
+    assert fit_temperature(hardly_wrong, torch.tensor([0, 0])) == pytest.approx(COLDEST, rel=1e-6)
     assert fit_temperature(wrong, torch.tensor([0])) == pytest.approx(HOTTEST, rel=1e-6)
     assert math.isfinite(negative_log_likelihood(wrong, torch.tensor([0]), temperature=COLDEST))
 
