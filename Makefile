@@ -1,14 +1,15 @@
 # `make help` lists the commands; README.md says the same as plain commands, for machines without make.
-PYTHON ?= python3
-PORT   ?= 8000
-VENV   := .venv
+PYTHON  ?= python3
+PORT    ?= 8000
+CHAPTER ?= 06_fine_tuning
+VENV    := .venv
 ifeq ($(OS),Windows_NT)
-BIN    := $(VENV)/Scripts
+BIN     := $(VENV)/Scripts
 else
-BIN    := $(VENV)/bin
+BIN     := $(VENV)/bin
 endif
-READY  := $(VENV)/.ready
-PY     := $(BIN)/python
+READY   := $(VENV)/.ready
+PY      := $(BIN)/python
 export PYTHONUTF8 := 1
 ifndef BESIDE
 .NOTPARALLEL:  # the tests take both cores by themselves; what is quick runs side by side in `make test`
@@ -16,7 +17,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test quick-checks slow-checks lint types unit notebooks-check site-check lab serve notebooks \
-	diagrams bench reproduce repository clean
+	colab diagrams bench reproduce repository clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s%s\n", $$1, $$2 }' Makefile
@@ -73,6 +74,9 @@ bench: $(READY)  ## speed beside what you would use instead, as ratios (about ha
 
 reproduce: $(READY)  ## measure what is missing of the results on IMDB (days on one core); ARGS=--list says what
 	$(PY) -m benchmarks.imdb $(ARGS)
+
+colab: $(READY)  ## a chapter as Colab runs it, in a new environment (minutes, needs the network): CHAPTER=...
+	$(PY) book/tools/colab.py $(CHAPTER)
 
 diagrams: $(READY)  ## draw new mermaid diagrams (needs npm and a browser)
 	$(PY) book/tools/render_mermaid.py

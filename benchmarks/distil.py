@@ -5,18 +5,19 @@
     companion export runs/distilled/tuned --record book/results/distilled.json --out companion/assets/imdb-classifier
 
 The first one writes book/results/distilled.json, teacher and both stages, and leaves the weights in runs/distilled. The
-second one reads the test split and notes what it found.
+second one reads the test split and notes what it found. Another pupil takes --out and --runs of its own: a record of
+another command or configuration is not written over.
 """
 
 import argparse
-import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from companion.cli.runs import add_overrides
+from companion.errors import require
 from companion.experiments.distillation import (
     STAGES,
     load_teacher,
@@ -29,6 +30,7 @@ from companion.training.finetune import read_split
 from companion.training.finetune_config import FineTuneRun, read_finetune
 from companion.training.finetune_record import finetune_summary
 from companion.training.pretrain import use_machine
+from companion.training.record import read_record, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT, RUNS = ROOT / "book" / "results" / "distilled.json", ROOT / "runs" / "distilled"
@@ -37,6 +39,32 @@ RECIPE = ROOT / "book" / "recipes" / "imdb-full.toml"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is missing; 0 if all is there then, 1 if something failed, 130 if it was stopped."""
+    options = build_parser().parse_args(arguments)
+    try:
+        command = command_of(options)
+        require_same(options.out, command, stage_runs(options.overrides, options.recipe, passes=options.passes))
+        record = distil(
+            options.recipe,
+            options.networks,
+            options.runs,
+            options.overrides,
+            hard=options.hard,
+            passes=options.passes,
+            command=command,
+        )
+    except KeyboardInterrupt:
+        print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"benchmarks.distil: error: {error}", file=sys.stderr)
+        return 1
+    write_record(options.out, record)
+    print(f"held out {record['best']['scores']['accuracy']:.2%}; recorded in {options.out}")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,26 +85,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--passes", type=int, default=1, metavar="N", help="over the texts without labels (default: 1)")
     add_overrides(parser)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def require_same(out: Path, command: str, runs: Mapping[str, FineTuneRun]) -> None:
+    """Refuse to write over what another command or configuration has given.
+
+    Raises:
+        ValueError: ``out`` is a record of another one, or none at all.
+    """
+    if not out.is_file():
+        return
+    there = read_record(out)
+    recorded = (there.get("taught", {}).get("config"), there.get("config"))
+    same = all(_is(config, run) for config, run in zip(recorded, runs.values(), strict=True))
+    require(
+        same and there.get("command") == command,
+        f"{out} was recorded by another command or configuration ({there.get('command')}); move it away or give --out",
+    )
+
+
+def _is(config: Any, run: FineTuneRun) -> bool:
+    """Whether a recorded configuration is this run's; what it does not say yet has its default."""
     try:
-        record = distil(
-            options.recipe,
-            options.networks,
-            options.runs,
-            options.overrides,
-            hard=options.hard,
-            passes=options.passes,
-        )
-    except KeyboardInterrupt:
-        print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"benchmarks.distil: error: {error}", file=sys.stderr)
-        return 1
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
-    print(f"held out {record['best']['scores']['accuracy']:.2%}; recorded in {options.out}")
-    return 0
+        return FineTuneRun.from_dict(config or {}).to_dict() == run.to_dict()
+    except ValueError:
+        return False
 
 
 def stage_runs(overrides: Sequence[str] = (), recipe: Path = RECIPE, *, passes: int = 1) -> dict[str, FineTuneRun]:
@@ -95,6 +129,7 @@ def distil(
     *,
     hard: bool = False,
     passes: int = 1,
+    command: str = "",
 ) -> dict[str, Any]:
     """The record of the second stage, and in it, as ``taught``, those of the first one and of the teachers."""
     first, second = stage_runs(overrides, recipe, passes=passes).values()
@@ -111,7 +146,7 @@ def distil(
     tuner = tune_network(second, student, data, runs / "tuned", device=device)
     before = finetune_summary(student, data, command="")
     return {
-        **finetune_summary(tuner, data, command=_command(recipe, networks, overrides, hard=hard, passes=passes)),
+        **finetune_summary(tuner, data, command=command),
         "taught": {
             "teacher": "+".join(["nb", *(folder.name for folder in networks)]),
             "targets": "classes" if hard else "probabilities",
@@ -122,12 +157,24 @@ def distil(
     }
 
 
-def _command(recipe: Path, networks: Sequence[Path], overrides: Sequence[str], *, hard: bool, passes: int) -> str:
-    parts = [] if recipe == RECIPE else ["--recipe", recipe.as_posix()]
-    parts += [part for path in networks for part in ("--network", path.as_posix())] + ["--hard"] * hard
-    parts += ["--passes", str(passes)] if passes != 1 else []
-    parts += [part for override in overrides for part in ("--set", override)]
+def command_of(options: argparse.Namespace) -> str:
+    """The command as it can be given again, in the repository's folder: what differs from the defaults."""
+    parts = _unless(RECIPE, "--recipe", options.recipe)
+    parts += [part for path in options.networks for part in ("--network", _shown(path))] + ["--hard"] * options.hard
+    parts += ["--passes", str(options.passes)] if options.passes != 1 else []
+    parts += [part for override in options.overrides for part in ("--set", override)]
+    parts += _unless(RESULT, "--out", options.out) + _unless(RUNS, "--runs", options.runs)
     return shlex.join(["python", "-m", "benchmarks.distil", *parts])
+
+
+def _unless(default: Path, name: str, path: Path) -> list[str]:
+    return [] if path.resolve() == default else [name, _shown(path)]
+
+
+def _shown(path: Path) -> str:
+    """A path in the repository as seen from there, another one as it was given."""
+    whole = path.resolve()
+    return (whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else path).as_posix()
 
 
 if __name__ == "__main__":

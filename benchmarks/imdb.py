@@ -6,9 +6,10 @@
     python -m benchmarks.imdb --models nb --source mini --labels 1000 --out runs/try
 
 writes book/results/imdb/MODEL-nLABELS-sSEED.json; cells that are there are skipped, so move one away to measure it
-anew. Ctrl-C stops: a network goes on from its checkpoint in runs/imdb when the command is given again, another cell
-begins anew. Several processes may fill different cells at the same time. The trainings with all labels stay in
-runs/imdb, for `companion evaluate`, `predict` and `export`.
+anew, and with all labels its folder in runs/imdb, too, or that finished training is only judged again. Ctrl-C stops: a
+network goes on from its checkpoint in runs/imdb when the command is given again, another cell begins anew. Several
+processes may fill different cells at the same time. The trainings with all labels stay in runs/imdb, for `companion
+evaluate`, `predict` and `export`.
 """
 
 import argparse
@@ -102,7 +103,8 @@ def measure(cells: list[Cell], source: Source, out: Path, options: argparse.Name
                 continue
             began = time.perf_counter()
             values = measure_cell(cell, source, options)
-            values["seconds_in_all"] = time.perf_counter() - began
+            before = values.pop("seconds_before", 0.0)  # of a training that is taken up again, in earlier sessions
+            values["seconds_in_all"] = before + time.perf_counter() - began
             write_cell(out, cell, _rounded(values))
             bar.write(
                 f"{cell.name}: accuracy {values['accuracy']:.2%}, {values['seconds']:.1f} s of training, "
@@ -156,9 +158,10 @@ def table(cells: list[Cell], out: Path) -> str:
 
 
 def estimate(model: str, labels: int, there: list[Cell], out: Path) -> float:
-    """Seconds of a cell: as its neighbors took, or else by rule of thumb."""
-    if there:
-        return statistics.median(read_record(_path(out, cell))["seconds_in_all"] for cell in there)
+    """Seconds of a cell: as its neighbors took, or else by rule of thumb; of some nobody knows it any more."""
+    took = [read_record(_path(out, cell))["seconds_in_all"] for cell in there]
+    if known := [seconds for seconds in took if seconds is not None]:
+        return statistics.median(known)
     whole, least, each = ESTIMATES[model]
     return whole if labels == WHOLE else least + each * labels
 

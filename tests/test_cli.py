@@ -94,7 +94,7 @@ def test_a_folder_becomes_a_corpus_and_skips_are_counted(texts, corpus, capsys, 
     arguments = ["data", str(texts), "--out", str(tmp_path), "--tokenizer", str(corpus), "--held-out", "0.1"]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    assert "60 documents, 6 of them held out; left out: 1 empty documents, 1 rows without text" in said
+    assert "60 documents, 6 of them held out; left out: 1 empty document, 1 row without text" in said
     about = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
     assert about["parts"]["train"]["documents"] == 54 and about["parts"]["held-out"]["documents"] == 6
     assert about["vocab_size"] == V and about["skipped"] == {"empty documents": 1, "rows without text": 1}

@@ -16,6 +16,7 @@ from companion.cli import main
 from companion.data.labelled import read_labelled, split_validation
 from companion.models.pretrained import save_pretrained
 from companion.training.checkpoint import checkpoints, load_checkpoint
+from companion.training.compatibility import evaluation_run
 from companion.training.finetune import load_finetuned
 from companion.training.record import Log
 from companion.training.scores import data_scores, unseen_accuracy
@@ -100,10 +101,41 @@ def test_what_happens_is_said(folder, tmp_path, capsys):
     said = capsys.readouterr().out
     assert re.search(r"48 texts to learn from \(\d+ neg, \d+ pos\), 12 held out", said)
     assert "probe: 18 of " in said and "valid_accuracy" in said
-    assert re.search(r"best on the 12 held-out texts at step \d: accuracy \d+\.\d\d% \(give or take \d", said)
-    assert "temperature" in said
+    assert re.search(r"best on the 12 held-out texts at step \d: accuracy \d+\.\d\d% \(95 % interval \d", said)
+    assert "too few texts for a temperature, calibration error" in said
+    assert f"next: companion evaluate {tmp_path.as_posix()}; companion predict" in said  # mini has a test part
     assert finetune(folder, tmp_path, "--set", "finetune.method=probe", "--set", "finetune.patience=1") == 0
     assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_a_run_of_few_steps_is_told_how_it_gets_more(folder, tmp_path, capsys, monkeypatch):
+    def said_of(name, *overrides):
+        capsys.readouterr()
+        sets = [word for override in overrides for word in ("--set", override)]
+        assert finetune(folder, tmp_path / name, *sets) == 0
+        return capsys.readouterr().out
+
+    few = (
+        "only 8 steps: small sets need more; add --set finetune.least_steps=100, or take book/recipes/few-labels.toml\n"
+    )
+    assert few in said_of("few")
+    assert few in said_of("probe", "finetune.method=probe")
+    by_hand = said_of("by hand", "finetune.epochs=0", "train.max_steps=3")
+    assert "only 3 steps: small sets need more; add --set train.max_steps=100" in by_hand
+    again = said_of("by hand", "finetune.epochs=0", "train.max_steps=3")
+    assert "nothing left to do; more with --set train.max_steps=...\n" in again
+    monkeypatch.setattr("companion.cli.finetune.FEW_STEPS", 8)
+    assert "steps: small sets" not in said_of("enough", "finetune.method=probe")
+
+
+def test_what_the_hint_at_the_end_says_works(folder, tmp_path, capsys):
+    assert finetune(folder, tmp_path) == finetune(folder, tmp_path) == 0
+    assert "nothing left to do; more with --set finetune.epochs=...\n" in capsys.readouterr().out
+    assert finetune(folder, tmp_path, "--set", "finetune.epochs=3") == 0
+    said = capsys.readouterr().out
+    assert "going on in" in said and "after step 8" in said and "done: 12 steps" in said
+    said = fails(capsys, "finetune", folder / "small.toml", "--out", tmp_path, "--set", "finetune.epochs=1")
+    assert "the run has made 12 steps, epochs=1 asks for 4; ask for as many or more" in said
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(folder, tmp_path, capsys, monkeypatch):
@@ -133,9 +165,7 @@ def test_own_texts_and_classes(folder, tmp_path, capsys):
     own = [f"data.source={path.as_posix()}", "data.limit=0", 'data.labels=["1", "5"]', "data.text=body"]
     sets = [word for override in [*own, "data.label=stars", "finetune.epochs=1"] for word in ("--set", override)]
     assert finetune(folder, tmp_path / "run", *sets) == 0
-    assert (
-        "20 texts to learn from (10 1, 10 5), 4 held out; left out: 1 texts without a word" in capsys.readouterr().out
-    )
+    assert "20 texts to learn from (10 1, 10 5), 4 held out; left out: 1 text without a word" in capsys.readouterr().out
     assert load_finetuned(tmp_path / "run")[0].labels == ("1", "5")
     assert "has no test split of its own" in fails(capsys, "evaluate", tmp_path / "run")
     scores = json.loads(said_by(capsys, "evaluate", tmp_path / "run", "--data", path, "--json"))
@@ -199,6 +229,64 @@ def test_only_what_was_held_out_is_called_so(folder, tmp_path, capsys):
         assert "these are not the texts that the training held out: mini has changed, or data.seed" in said
     said = fails(capsys, "evaluate", folder / "run", *validation, "--data", "mini")
     assert "--data gives other texts, --split validation those that were held out; take one" in said
+
+
+def test_what_may_be_set_in_an_evaluation_leaves_the_classifier_as_it_is(folder, tmp_path, capsys):
+    exported = tmp_path / "mine"
+    said_by(capsys, "export", folder / "run", "--out", exported)
+    for model in (folder / "run", exported):
+
+        def scores(*overrides, model=model):
+            sets = [word for override in overrides for word in ("--set", override)]
+            return json.loads(said_by(capsys, "evaluate", model, "--json", "--set", "data.limit=60", *sets))
+
+        usual = scores()
+        assert usual["texts"] == 60  # of the texts that it is tested on
+        assert scores('data.labels=["pos", "neg"]') == usual  # by name
+        assert scores("machine.threads=1", "train.precision=fp32") == usual
+        assert scores("data.seed=3")["loss"] != usual["loss"] != scores("data.length=5")["loss"]
+        for override in ("model.pooling=first", "data.tokenizer=/nonexist", "finetune.validation=0.5", "lora.rank=3"):
+            said = fails(capsys, "evaluate", model, "--set", override)
+            name = override.partition("=")[0]
+            assert f"['{name}'] cannot be set in an evaluation" in said and "Only data.source, data.text" in said
+        for labels in ('["good", "bad"]', '["neg", "pos", "mixed"]'):
+            said = fails(capsys, "evaluate", model, "--set", f"data.labels={labels}")
+            assert "but the classes of this classifier are ['neg', 'pos']" in said
+        validation = ("evaluate", model, "--split", "validation", "--json")
+        held_out, turned = (
+            json.loads(said_by(capsys, *validation, *more)) for more in ((), ("--set", 'data.labels=["pos", "neg"]'))
+        )
+        assert turned == held_out
+
+
+def test_a_setting_that_another_one_overrules_is_refused():
+    values = {"model": {"preset": "bert-book"}, "data": {"source": "mini", "eval_keep": "windows"}}
+    values["finetune"] = {"method": "scratch"}
+    assert evaluation_run(values, ["data.eval_keep=head"]).data.reading == "head"
+    with pytest.raises(ValueError, match=r"keep='head', but eval_keep='windows' is what .*; set data\.eval_keep"):
+        evaluation_run(values, ["data.keep=head"])
+
+
+def test_classes_keep_their_numbers_whatever_the_order_of_their_names(folder, tmp_path, capsys):
+    """A classifier of (pos, neg) is tested on reviews, which name them the other way round."""
+    out = tmp_path / "run"
+    assert finetune(folder, out, "--set", 'data.labels=["pos", "neg"]') == 0
+    classifier, test = load_finetuned(out)[0], read_labelled("mini", part="test")
+    assert classifier.labels == ("pos", "neg")
+    guesses = [classifier.labels[i] for i in classifier.logits(test.texts).argmax(dim=-1).tolist()]
+    right = sum(guess == test.names[i] for guess, i in zip(guesses, test.labels, strict=True)) / len(test)
+    for sets in ((), ("--set", 'data.labels=["neg", "pos"]')):
+        assert json.loads(said_by(capsys, "evaluate", out, "--json", *sets))["accuracy"] == pytest.approx(right)
+
+
+def test_texts_of_one_class_can_be_tested_on_but_not_learned_from(folder, tmp_path, capsys):
+    path = tmp_path / "praise.ndjson"
+    path.write_text("".join(f'{{"text": "Good, {i}.", "label": "pos"}}\n' for i in range(5)), encoding="utf-8")
+    scores = json.loads(said_by(capsys, "evaluate", folder / "run", "--data", path, "--json"))
+    assert scores["texts"] == 5 and scores["accuracy"] == scores["accuracy_pos"] and "accuracy_neg" not in scores
+    mine = ("--set", f"data.source={path.as_posix()}", "--set", "data.limit=0")
+    said = fails(capsys, "finetune", folder / "small.toml", "--out", tmp_path / "run", *mine)
+    assert "texts of one class only, ['pos'], and 5 of them; a classifier learns from 2 or more" in said
 
 
 def test_another_way_with_long_texts_can_be_judged(folder, capsys):
@@ -271,12 +359,12 @@ def test_the_commands_of_pretraining_say_that_a_fine_tuning_is_another_thing(fol
 
 
 def test_a_text_gets_its_class(folder, capsys):
-    text = "It is not dull but gripping."
+    text = "A quiet film, and a good one."
     expected = load_finetuned(folder / "run")[0].predict([text])[0]
     said = said_by(capsys, "predict", text, "--model", folder / "run")
     assert said == f"{expected.label:<8}{expected.probability:7.1%}  {text}\n"
     row = json.loads(said_by(capsys, "predict", text, "--model", folder / "run", "--json"))
-    assert row == {"line": 1, **expected.to_dict()} and row["tokens"] == 7
+    assert row == {"line": 1, **expected.to_dict()} and row["tokens"] == 9
 
 
 def test_files_and_standard_input_give_the_same(folder, tmp_path, capsys, monkeypatch):
@@ -311,8 +399,6 @@ def test_an_empty_line_is_said_and_skipped(folder, tmp_path, capsys):
 
 def test_what_cannot_be_predicted_is_said_in_one_line(folder, tmp_path, capsys, monkeypatch):
     model = ("--model", folder / "run")
-    assert "give texts, or --file FILE, or -" in fails(capsys, "predict", *model)
-    assert "give texts, or --file FILE, or -" in fails(capsys, "predict", "Good.", "--file", "a.txt", *model)
     assert "there is no file" in fails(capsys, "predict", "--file", tmp_path / "gone.txt", *model)
     assert "is a folder; --file takes one file" in fails(capsys, "predict", "--file", tmp_path, *model)
     assert "bert-book-imdb is a bert, which tells no classes" in fails(

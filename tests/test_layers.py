@@ -10,7 +10,7 @@ import companion
 
 PACKAGE = Path(companion.__file__).parent
 LAYERS = (
-    {"errors"},
+    {"errors", "files"},
     {"config"},
     {"runtime"},
     {"nn", "data", "history", "viz"},

@@ -1,10 +1,13 @@
-"""The installed package: all of its files are in the wheel, and a chapter that stands alone finds what it reads."""
+"""The installed package: all of its files are in the wheel, and a chapter that stands alone finds what it reads.
+
+`make colab` goes further: it lets pip install the wheel into a new environment and runs a whole chapter there.
+"""
 
 import ast
+import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +16,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILT_FROM = ("companion", "book/results", "pyproject.toml", "README.md", "LICENSE")
 LOADED = re.compile(r"""load_(?:result\("[\w-]+"\)|cells\(\)|pretrained\("[\w-]+"\)|classifier\("[\w-]+"\))""")
 ALONE = """
 import json, sys
@@ -32,15 +34,12 @@ for name, code in json.load(sys.stdin).items():
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds what `pip install` puts into site-packages."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in BUILT_FROM:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        (source / name).parent.mkdir(exist_ok=True)
-        copy(ROOT / name, source / name)
-    build = "import setuptools.build_meta, sys; setuptools.build_meta.build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(out)], cwd=source, check=True, capture_output=True)
-    (wheel,) = out.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(out / "site")
+    spec = importlib.util.spec_from_file_location("colab", ROOT / "book" / "tools" / "colab.py")
+    assert spec and spec.loader
+    colab = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(colab)
+    out = tmp_path_factory.mktemp("wheel")
+    zipfile.ZipFile(colab.build_wheel(out)).extractall(out / "site")
     return out / "site"
 
 

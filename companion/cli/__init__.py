@@ -23,7 +23,7 @@ from text to a model, in three steps:
 
 and to a classifier, from texts with labels:
   companion finetune book/recipes/imdb-full.toml --set data.source=mine.csv --out runs/classes
-  companion predict "Not bad at all." --model runs/classes
+  companion predict "A quiet film, and a good one." --model runs/classes
 
 `companion COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """

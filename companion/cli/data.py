@@ -8,8 +8,9 @@ from typing import Any
 
 from companion.data.corpus import encode_corpus, held_out_documents
 from companion.data.imdb import VARIABLE, pretraining_texts
-from companion.data.texts import Texts, read_texts
+from companion.data.texts import Texts, left_out, read_texts
 from companion.data.tokenizer import load_tokenizer, save_tokenizer, special_ids, train_tokenizer
+from companion.files import write_text_whole
 from companion.training.pretrain import ABOUT, HELD_OUT, TOKENIZER, TRAIN
 
 IMDB = "imdb"
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         TRAIN: [text for i, text in enumerate(found.texts) if i not in held_out],
         HELD_OUT: [text for i, text in enumerate(found.texts) if i in held_out],
     }
-    print(f"{len(found.texts):,} documents, {len(held_out):,} of them held out; {_skips(found.skipped)}")
+    print(f"{len(found.texts):,} documents, {len(held_out):,} of them held out; {left_out(found.skipped)}")
     if options.tokenizer is None:
         print(f"training a tokenizer of {options.vocab_size:,} pieces ...", flush=True)
         tokenizer = train_tokenizer(parts[TRAIN], vocab_size=options.vocab_size)
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         counts[name] = corpus.counts()
         print(
             f"{name}: {corpus.n_documents:,} documents, {corpus.n_sentences:,} sentences, {corpus.n_tokens:,} tokens; "
-            f"{_skips(corpus.skipped)}"
+            f"{left_out(corpus.skipped)}"
         )
     about = {
         "source": IMDB if options.source == IMDB else "folder",
@@ -89,13 +90,7 @@ def run(options: argparse.Namespace) -> int:
         "skipped": found.skipped,
         "parts": counts,
     }
-    (options.out / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_text_whole(options.out / ABOUT, json.dumps(about, indent=1) + "\n")
     save_tokenizer(tokenizer, options.out / TOKENIZER)
     print(f"written to {options.out}; next: companion pretrain RUN.toml --set data.corpus={options.out.as_posix()}")
     return 0
-
-
-def _skips(skipped: dict[str, int]) -> str:
-    if not skipped:
-        return "nothing left out"
-    return "left out: " + ", ".join(f"{n:,} {reason}" for reason, n in skipped.items())

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ import torch
 
 from companion.cli.runs import add_overrides
 from companion.data.labelled import IMDB, MINI, LabelledTexts
+from companion.data.texts import left_out
 from companion.errors import require
 from companion.models.pretrained import load_pretrained
 from companion.models.pretrained_files import CLASSIFIER, pretrained_settings
 from companion.models.text_classifier import TextClassifier, load_classifier
 from companion.training.checkpoint import checkpoints
+from companion.training.compatibility import evaluation_run, names_set
 from companion.training.evaluation import evaluate
 from companion.training.finetune import load_finetuned, read_part, read_split
 from companion.training.finetune_config import FineTuneRun
@@ -34,7 +37,9 @@ is imdb or mini, or on --data. On imdb also the accuracy without the 123 test re
 
 MODEL is a run's folder (its newest checkpoint is taken, or the one of --step), the name of a model that ships with the
 package, or a folder that `companion export` wrote. Each knows the corpus that it was trained on; --set data.corpus=...
-takes another one, which must have the same tokenizer.
+takes another one, which must have the same tokenizer. Of a classifier --set takes what leaves it as it is: source,
+text, label, limit, seed, length, keep and eval_keep of [data], precision of [train], and [machine]; data.limit is of
+the texts that it is tested on.
 
 A masked word counts as right if the model's first guess is the word. Perplexity is exp(loss): the number of equally
 likely words that would be as hard to tell apart. The calibration error (ece) compares how sure a classifier is with
@@ -72,7 +77,9 @@ def add_parser(commands: Any) -> None:
         "wrong, the surest first",
     )
     parser.add_argument(
-        "--data", metavar="SOURCE", help="of a classifier: other texts, a folder or a .csv or .jsonl file, imdb or mini"
+        "--data",
+        metavar="SOURCE",
+        help="of a classifier: other texts, a folder or a .csv, .jsonl or .ndjson file, imdb or mini; of one class too",
     )
     parser.add_argument(
         "--split",
@@ -104,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print(
-    options: argparse.Namespace, about: dict[str, Any], scores: dict[str, float], size: dict[str, int], words: str
+    options: argparse.Namespace, about: dict[str, Any], scores: dict[str, float], size: dict[str, Any], words: str
 ) -> None:
     if options.json:
         print(json.dumps({**about, **size, **scores}))
@@ -164,8 +171,10 @@ def _run_classifier(options: argparse.Namespace) -> int:
             options.data is not None or source in (IMDB, MINI),
             f"{source} has no test split of its own; give other texts with --data, or take --split validation",
         )
-        data = read_part(config, "test", source=options.data)
-    logits = classifier.logits(data.texts, kind=config.train_config(1).precision)
+        limit = config.data.limit if "data.limit" in names_set(options.overrides) else 0  # else that of the training
+        data = read_part(config, "test", source=options.data, limit=limit)
+    cut = classifier.cut(data.texts)
+    logits = classifier.logits(cut, kind=config.train_config(1).precision)
     scores = data_scores(
         logits,
         data,
@@ -173,12 +182,15 @@ def _run_classifier(options: argparse.Namespace) -> int:
         part="train" if options.split == VALIDATION else "test",
         temperature=classifier.temperature,
     )
-    size: dict[str, int] = {k: scores.pop(k) for k in ("texts", "seen_in_training") if k in scores}
+    size: dict[str, Any] = {k: scores.pop(k) for k in ("texts", "seen_in_training") if k in scores}
     about |= {"data": source, "split": options.split, "temperature": round(classifier.temperature, 4)}
     if options.record is not None:
         wrong = surest_errors(logits, torch.tensor(data.labels), data.rows)
         _note(options.record, {**about, **size, **{k: round(v, 4) for k, v in scores.items()}, "wrong_rows": wrong})
-    _print(options, about, scores, size, f"{len(data):,} texts")
+    skipped = f"; {left_out(data.skipped)}" if data.skipped else ""
+    _print(options, about, scores, size | {"skipped": data.skipped}, f"{len(data):,} texts{skipped}")
+    if longer := cut.said_of_longer():
+        print(f"companion: {longer}", file=sys.stderr)
     return 0
 
 
@@ -189,8 +201,8 @@ def _held_out(config: FineTuneRun, options: argparse.Namespace, texts: Mapping[s
     assert held_out is not None
     require(
         texts.get("validation", held_out.digest()) == held_out.digest(),
-        f"these are not the texts that the training held out: {config.data.source} has changed, or data.seed, "
-        "data.limit or finetune.validation was set anew",
+        f"these are not the texts that the training held out: {config.data.source} has changed, or data.seed or "
+        "data.limit was set anew",
     )
     return held_out
 
@@ -203,7 +215,7 @@ def _find_classifier(options: argparse.Namespace) -> tuple[FineTuneRun, TextClas
     require(options.step is None, f"{folder} holds no checkpoint, so there is no --step to choose")
     classifier = load_classifier(options.model)
     require("run" in classifier.about, f"{options.model} does not say how it was trained, so its data are not known")
-    config = FineTuneRun.from_dict(apply_overrides(classifier.about["run"], options.overrides))
+    config = evaluation_run(classifier.about["run"], options.overrides)
     if options.overrides:
         classifier = replace(classifier, max_len=config.data.length, keep=config.data.reading)
     return config, classifier, {"model": options.model, "step": classifier.about["step"]}

@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from companion.data.tokenizer import load_tokenizer, save_tokenizer
+from tokenizers import Tokenizer
+
+from companion.data.tokenizer import load_tokenizer
 from companion.errors import require
 from companion.models.pretrained import save_pretrained
 from companion.models.pretrained_files import TOKENIZER, WEIGHTS
@@ -26,7 +28,7 @@ examples:
   companion export runs/mine --record runs/mine/record.json --out exported/mine
   companion export runs/mine --step 400 --out exported/mine-400
   python -c 'from companion import load_pretrained; print(load_pretrained("exported/mine"))'
-  companion export runs/imdb-full --out exported/imdb && companion predict "Not bad at all." --model exported/imdb
+  companion export runs/imdb-full --out exported/imdb && companion predict "Dull, dull, dull." --model exported/imdb
 """
 
 
@@ -61,19 +63,19 @@ def run(options: argparse.Namespace) -> int:
         model, state = load_run(options.run_folder, config, options.step)
         step = state["step"]
         card = model_card(name, config, model, step=step, record=record)
-        save_pretrained(options.out, model, card=card, about={"step": step, "run": config.to_dict()})
-        _export_tokenizer(Path(config.data.corpus), options.out)
+        about = {"step": step, "run": config.to_dict()}
+        save_pretrained(options.out, model, card=card, about=about, tokenizer=_own_tokenizer(Path(config.data.corpus)))
     size = (options.out / WEIGHTS).stat().st_size
     print(f"{name}: step {step:,}, {size / 1e6:.2f} MB of weights, written to {options.out}")
     return 0
 
 
-def _export_tokenizer(corpus: Path, out: Path) -> None:
-    """Of a pretraining with another tokenizer than the book's, write that one, too: the ids mean its pieces."""
-    if (corpus / TOKENIZER).is_file():
-        tokenizer = load_tokenizer(corpus)
-        if tokenizer.get_vocab() != load_tokenizer().get_vocab():
-            save_tokenizer(tokenizer, out / TOKENIZER)
+def _own_tokenizer(corpus: Path) -> Tokenizer | None:
+    """The tokenizer of a pretraining, if it is not the book's; it goes along, since the ids mean its pieces."""
+    if not (corpus / TOKENIZER).is_file():
+        return None
+    tokenizer = load_tokenizer(corpus)
+    return None if tokenizer.get_vocab() == load_tokenizer().get_vocab() else tokenizer
 
 
 def _record(path: Path, *, finetuning: bool) -> dict[str, Any]:

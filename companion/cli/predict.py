@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from companion.data.passages import said_of_longer
+from companion.data.tables import CSV, JSON_LINES, csv_rows
 from companion.data.texts import json_object, read_utf8, text_field
 from companion.errors import require
 from companion.models.numpy_classifier import NumpyClassifier, load_numpy_classifier
@@ -23,26 +25,29 @@ DEFAULT = "imdb-classifier"
 STDIN = "-"
 CHUNK = 256
 FAILED = 1
+EXAMPLE = "A quiet film, and a good one."
 
 DESCRIPTION = f"""\
 Say which class a text has, and how probable that is. Nothing is downloaded.
 
-Texts stand on the command line, in a file, or on standard input (-). In a .jsonl file each line is an object with the
-text in its field "text"; in any other file, and on standard input, each line is a text. A line without a word is
-said and skipped.
+Texts stand on the command line, in a file, or on standard input (-). In a .jsonl or .ndjson file each line is an object
+with the text in its field "text"; a .csv file has a header and the text in its column "text"; in any other file, and on
+standard input, each line is a text. A line without a word is said and skipped.
 
 MODEL is the name of a classifier that ships with the package (by default {DEFAULT}), a folder that
 `companion export` wrote, or the folder of a fine-tuning. Of a text that is longer than the model reads, a part is read,
-as it was in the training; --json says how many tokens it has and how many were read.
+as it was in the training, and a line on standard error says of how many; --json says of each how many tokens it has and
+how many were read.
 """
-EPILOG = """\
+EPILOG = f"""\
 examples:
-  companion predict "It is not dull but gripping."
+  companion predict "{EXAMPLE}"
   companion predict --file reviews.jsonl --json > classes.jsonl
   cat reviews.txt | companion predict - --model runs/imdb-full
 
 with --json each line of the output is an object, like
-  {"line": 1, "label": "pos", "probability": 0.97, "tokens": 7, "read": 7}
+  {{"line": 1, "label": "pos", "probability": 0.99, "tokens": 9, "read": 9}}
+where line is the line of the file, or the number of the text (a row of a .csv file may end lines after it began)
 """
 
 
@@ -63,28 +68,31 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text in quotation marks, or - for standard input")
-    parser.add_argument("--file", type=Path, metavar="FILE", help="a .jsonl file, or a file with a text a line")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="a .jsonl or .csv file, or one with a text a line")
     parser.add_argument("--model", default=DEFAULT, metavar="MODEL", help=f"default: {DEFAULT}")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, misuse=parser.error)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each text; 1 if there was none with a word."""
-    require(
-        bool(options.texts) != (options.file is not None),
-        'give texts, or --file FILE, or - for standard input, like: companion predict "Not bad at all."',
-    )
+    if bool(options.texts) == (options.file is not None):  # wrong usage: it ends here, with 2
+        options.misuse(f'give texts, or --file FILE, or - for standard input, like: companion predict "{EXAMPLE}"')
     typed = bool(options.texts) and (options.texts != [STDIN] or sys.stdin.isatty())
     classifier = _load(options.model, typed=typed)
     lines = iter(_lines(options))
-    said = 0
+    said, longer, room = 0, 0, 0
     # Somebody who types wants an answer to each line; files go faster in batches.
     size = 1 if typed and options.texts == [STDIN] else CHUNK
     while chunk := list(islice(lines, size)):
         for line, prediction in _answers(classifier, chunk):
             print(_shown(line, prediction, as_json=options.json), flush=size == 1)
             said += 1
+            if prediction.read < prediction.tokens:
+                longer, room = longer + 1, prediction.read
+    if longer and not options.json:
+        keep = classifier.how["keep"] if isinstance(classifier, NumpyClassifier) else classifier.keep
+        print(f"companion: {said_of_longer(longer, said, room, keep)}", file=sys.stderr)
     return 0 if said else FAILED
 
 
@@ -127,11 +135,20 @@ def _argument_lines(texts: list[str]) -> Iterator[Line]:
 
 
 def _file_lines(path: Path) -> Iterator[Line]:
-    require(not path.is_dir(), f"{path} is a folder; --file takes one file, with a text a line, or a .jsonl file")
+    require(not path.is_dir(), f"{path} is a folder; --file takes one file: a .jsonl or .csv file, or a text a line")
     require(path.is_file(), f"there is no file {path}")
+    suffix = path.suffix.lower()
+    require(
+        suffix != ".json",
+        f'{path}: of JSON, --file reads one object a line, like {{"text": "{EXAMPLE}"}}; write it so, as a .jsonl file',
+    )
+    if suffix == CSV:
+        for number, (text,) in csv_rows(path, [("text", "call the column with the texts so")]):
+            yield Line(number, text or "")
+        return
     content = read_utf8(path).removesuffix("\n")
     for number, line in enumerate(content.split("\n"), start=1):
-        if path.suffix.lower() == ".jsonl" and line.strip():
+        if suffix in JSON_LINES and line.strip():
             place = f"{path}, line {number}"
             row = json_object(place, line)
             require("text" in row, f"{place}: there is no field 'text', only {list(row)}")

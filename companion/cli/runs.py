@@ -1,7 +1,6 @@
 """What the commands share: overrides, and the folders of runs."""
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from companion.training import distributed
 from companion.training.checkpoint import latest_checkpoint, load_checkpoint
 from companion.training.loop import Trainer
 from companion.training.record import Log
-from companion.training.run_folder import RUN
+from companion.training.run_folder import write_run_values
 from companion.training.runfile import parse_override
 
 INTERRUPTED = 130
@@ -64,8 +63,7 @@ def take_up(trainer: Trainer, out: Path, *, fresh: bool) -> None:
 def train(trainer: Trainer, values: dict[str, Any], out: Path, *, log_every: int) -> None:
     """Train to the end or to Ctrl-C; the run's folder gets its sections, log and checkpoints."""
     if distributed.rank() == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / RUN).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        write_run_values(out, values)
     line = None if sys.stderr.isatty() else say
     with Log(out / "log.jsonl", trainer, every=log_every, say=line) as log:
         trainer.fit(on_step=log, checkpoint_dir=out)

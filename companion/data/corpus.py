@@ -21,6 +21,7 @@ from torch import Tensor
 from companion.data.texts import split_sentences
 from companion.data.tokenizer import encode_texts
 from companion.errors import require
+from companion.files import write_whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -131,13 +132,13 @@ class TokenCorpus:
 
     def save(self, folder: str | Path) -> None:
         """Write ``corpus.safetensors`` and ``corpus.json`` (the counts) into a folder."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        save_file(tensors, folder / "corpus.safetensors")
-        (folder / "corpus.json").write_text(json.dumps(self.counts(), indent=1) + "\n", encoding="utf-8")
+        counts = json.dumps(self.counts(), indent=1) + "\n"
+        write_whole(
+            {Path(folder) / "corpus.safetensors": save(tensors), Path(folder) / "corpus.json": counts.encode("utf-8")}
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> TokenCorpus:

@@ -5,25 +5,23 @@ only, are left out and counted. A sample, save of the mini reviews, and a valida
 seed, and texts that are equal stay on the same side.
 """
 
-import csv
 import hashlib
-import io
 import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from companion.data.imdb import load_imdb
 from companion.data.mini_reviews import mini_reviews
-from companion.data.texts import is_readable, json_object, read_utf8, text_field, visible_files
+from companion.data.tables import CSV, JSON_LINES, csv_rows, require_columns
+from companion.data.texts import is_readable, json_object, left_out, read_utf8, text_field, visible_files
 from companion.errors import require
 
 IMDB, MINI = "imdb", "mini"
-"""The names that stand for the film reviews and for the mini reviews, in place of a path."""
+"""The names that stand for the film reviews and for the mini reviews, in place of a path; both have a test part."""
 SENTIMENT = ("neg", "pos")
 """The classes of both."""
 MINI_REVIEWS = 2000
@@ -82,13 +80,14 @@ def read_labelled(
     label: str = "label",
     limit: int = 0,
     seed: int = 0,
+    least_classes: int = 2,
 ) -> LabelledTexts:
     """The labelled texts of a source.
 
     Args:
-        source: ``"imdb"``, ``"mini"``, a ``.csv`` file with a header, a ``.jsonl`` file with an object a line, or a
-            folder: of such files, of folders that are named like the classes and hold a ``.txt`` file a text, or both;
-            what begins with a dot in it is not read.
+        source: ``"imdb"``, ``"mini"``, a ``.csv`` file with a header, a ``.jsonl`` or ``.ndjson`` file with an object a
+            line, or a folder: of such files, of folders that are named like the classes and hold a ``.txt`` file a
+            text, or both; what begins with a dot in it is not read.
         names: the classes, in the order of their numbers.
         part: of IMDB and the mini reviews.
         text: the column that holds the text.
@@ -97,22 +96,26 @@ def read_labelled(
             class comes up by chance. A smaller sample is the beginning of a larger one. 0 = all (of the mini reviews
             :data:`MINI_REVIEWS`).
         seed: of the sample.
+        least_classes: of how many classes there must be texts in a file or folder; one will do to test a classifier.
 
     Raises:
         ValueError: no such source, a file that is not what its name says, a missing column, a label that is no class,
-            folders of the classes in several places, a train and a test part, fewer than two classes, or a ``limit``
-            that there are not enough texts for. The message names file and line.
+            folders of the classes in several places, a train and a test part, too few classes, or a ``limit`` that
+            there are not enough texts for. The message names file and line.
     """
-    names = _checked_names(names)
+    names = checked_names(names)
     if source in (IMDB, MINI):
-        require(names == SENTIMENT, f"the classes of {source} are {list(SENTIMENT)}, not {list(names)}; set these")
-        return _reviews(source, part, limit, seed)
-    with _long_fields():
-        found = _from_files(Path(source), names, text, label)
+        require(
+            set(names) == set(SENTIMENT),
+            f"the classes of {source} are {list(SENTIMENT)}, not {list(names)}; set these",
+        )
+        return _reviews(source, names, part, limit, seed)
+    found = _from_files(Path(source), names, text, label)
     present = [name for name, n in found.counts.items() if n]
     require(
-        len(present) >= 2,
-        f"{source} has texts of one class only, {present}, and {len(found)} of them; a classifier needs two or more",
+        len(present) >= least_classes,
+        f"{source} has texts of one class only, {present}, and {len(found)} of them; a classifier learns from "
+        f"{least_classes} or more",
     )
     if not limit:
         return found
@@ -149,12 +152,34 @@ def split_validation(data: LabelledTexts, share: float, *, seed: int = 0) -> tup
             chosen.add(distinct.texts[i])
     train, validation = (data.take([i for i, t in enumerate(data.texts) if (t in chosen) == held]) for held in (0, 1))
     missing = [data.names[i] for i in sorted(set(data.labels)) if i not in train.labels]
-    require(not missing, f"nothing of {missing} would be left to train on; give more texts, or validate on none")
+    equal = ""
+    if len(distinct) < len(data):
+        equal = f" ({len(data)} texts, of which {len(distinct)} differ; equal texts stay on one side)"
+    require(
+        not missing,
+        f"nothing of {missing} would be left to train on{equal}; give more texts, or hold none out: --set "
+        "finetune.validation=0",
+    )
     return train, validation
 
 
-def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
-    good = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
+def checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes, which must be two or more different strings.
+
+    >>> checked_names([0, 1])
+    Traceback (most recent call last):
+    ...
+    ValueError: labels=[0, 1] must be strings; put each in quotation marks: --set 'data.labels=["0", "1"]'
+    """
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    require(
+        not (listed and any(isinstance(name, int | float) for name in names)),
+        lambda: (
+            f"labels={list(names)!r} must be strings; put each in quotation marks: --set "
+            f"'data.labels={json.dumps([str(name) for name in names], ensure_ascii=False)}'"
+        ),
+    )
+    good = listed and all(isinstance(name, str) and name for name in names)
     require(
         good and len(set(names)) == len(names) >= 2,
         f"labels={names!r} must be a list of two or more different names, such as ['neg', 'pos']",
@@ -162,12 +187,13 @@ def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _reviews(source: str, part: Part, limit: int, seed: int) -> LabelledTexts:
+def _reviews(source: str, names: tuple[str, ...], part: Part, limit: int, seed: int) -> LabelledTexts:
+    number = [names.index(name) for name in SENTIMENT]
     if source == IMDB:
         found = load_imdb(part, limit=limit or None, seed=seed)
-        return LabelledTexts(found.texts, found.labels, SENTIMENT, found.rows)
+        return LabelledTexts(found.texts, [number[i] for i in found.labels], names, found.rows)
     drawn = mini_reviews(limit or MINI_REVIEWS, seed=seed, split=part)
-    return LabelledTexts(drawn.texts, drawn.labels, SENTIMENT, list(range(len(drawn))))
+    return LabelledTexts(drawn.texts, [number[i] for i in drawn.labels], names, list(range(len(drawn))))
 
 
 def _in_turn(data: LabelledTexts, seed: int) -> list[int]:
@@ -188,7 +214,9 @@ def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> La
         files = _data_files(root, names)
     else:
         require(root.is_file(), f"there is no data {str(root)!r}; give {IMDB}, {MINI}, a folder or a file")
-        require(root.suffix.lower() in (".csv", ".jsonl"), f"{root} is neither .csv nor .jsonl; give one of these")
+        require(
+            root.suffix.lower() in (CSV, *JSON_LINES), f"{root} is neither .csv nor .jsonl (.ndjson); give one of these"
+        )
         files = [root]
     texts: list[str] = []
     labels: list[int] = []
@@ -205,7 +233,8 @@ def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> La
                 labels.append(number)
                 rows.append(row)
             row += 1
-    require(bool(texts), f"{root} has no text; left out {dict(skipped)}")
+    missing = left_out(skipped) if skipped else "there is no row in it"
+    require(bool(texts), f"{root} has no text: {missing}; give texts with words, each with its label")
     return LabelledTexts(texts, labels, names, rows, dict(skipped))
 
 
@@ -225,54 +254,27 @@ def _data_files(root: Path, names: tuple[str, ...]) -> list[Path]:
 
 def _is_data(path: Path, names: tuple[str, ...]) -> bool:
     suffix = path.suffix.lower()
-    return suffix in (".csv", ".jsonl") or (suffix == ".txt" and path.parent.name in names)
+    return suffix in (CSV, *JSON_LINES) or (suffix == ".txt" and path.parent.name in names)
 
 
 def _rows(path: Path, text: str, label: str) -> Iterator[tuple[str, str | None, Any]]:
     """Place, text and label of each row of a file."""
-    content = read_utf8(path)
+    columns = [
+        (text, "name the right one with --set data.text=..."),
+        (label, "name the right one with --set data.label=..."),
+    ]
     if path.suffix.lower() == ".txt":
-        yield str(path), content, path.parent.name
-    elif path.suffix.lower() == ".csv":
-        yield from _csv_rows(path, content, text, label)
+        yield str(path), read_utf8(path), path.parent.name
+    elif path.suffix.lower() == CSV:
+        for line, (content, value) in csv_rows(path, columns):
+            yield f"{path}, line {line}", content, value
     else:
-        for number, line in enumerate(content.split("\n"), start=1):
-            if line.strip():
+        for number, content in enumerate(read_utf8(path).split("\n"), start=1):
+            if content.strip():
                 place = f"{path}, line {number}"
-                row = json_object(place, line)
-                _require_columns(place, list(row), text, label)
+                row = json_object(place, content)
+                require_columns(place, list(row), columns)
                 yield place, text_field(place, row, text), row[label]
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Let a CSV field be as long as it is; the limit is one for the process, and restored."""
-    before = csv.field_size_limit(2**31 - 1)  # the largest C long on Windows
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _csv_rows(path: Path, content: str, text: str, label: str) -> Iterator[tuple[str, str | None, Any]]:
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-    try:
-        require(bool(reader.fieldnames), f"{path} is empty; the first line must name the columns")
-        _require_columns(str(path), list(reader.fieldnames or []), text, label)
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            require(None not in row, f"{place}: more fields than columns; put a text with commas in quotation marks")
-            yield place, row[text], row[label]
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: no CSV ({error})") from error
-
-
-def _require_columns(place: str, columns: list[str], text: str, label: str) -> None:
-    for key, name in (("text", text), ("label", label)):
-        require(
-            name in columns,
-            f"{place}: there is no column {name!r}, only {columns}; name the right one with --set data.{key}=...",
-        )
 
 
 def _class(place: str, value: Any, names: tuple[str, ...]) -> int:

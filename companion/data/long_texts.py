@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from companion.config import check_choice
-from companion.data.passages import Keep, passages
+from companion.data.passages import Keep, passages, said_of_longer
 from companion.data.stream import Batch
 from companion.data.tokenizer import encode_texts, special_ids
 from companion.errors import require
@@ -34,6 +34,8 @@ class Passages:
         ValueError: no text, no room, an unknown ``keep``, or texts without a token.
 
     Attributes:
+        max_len: as given.
+        keep: as given.
         text: the number of the text that each passage is from.
         lengths: how many tokens each passage has, the special ones included.
         tokens: how many tokens each *text* has, the special ones included.
@@ -43,7 +45,7 @@ class Passages:
         require(max_len >= 3, f"max_len={max_len} has no room for [CLS], a token and [SEP]; take at least 3")
         check_choice("keep", keep, Keep)
         special = special_ids(tokenizer)
-        self.pad_id = special.pad
+        self.max_len, self.keep, self.pad_id = max_len, keep, special.pad
         encoded = encode_texts(texts, tokenizer)
         require(len(encoded) > 0, "there is no text; give at least one")
         empty = [i for i, ids in enumerate(encoded) if not ids]
@@ -55,6 +57,11 @@ class Passages:
         self._starts = self.lengths.cumsum(0) - self.lengths
         row = [i for _, part in parts for i in (special.cls, *part, special.sep)]
         self._ids = torch.tensor(row, dtype=torch.int32)
+
+    def said_of_longer(self) -> str:
+        """How many texts are read in part, in words; empty if none is. See :mod:`companion.data.passages`."""
+        longer = int((self.tokens > self.max_len).sum())
+        return said_of_longer(longer, len(self.tokens), self.max_len - 2, self.keep)
 
     def ids(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """These passages (B, T), padded to the longest, and their padding (B, T), None if there is none."""

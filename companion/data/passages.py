@@ -11,6 +11,7 @@ Keep = Literal["head", "tail", "both", "windows"]
 Its ``"head"``, its ``"tail"``, or ``"both"``: a quarter from its head and the rest from its tail (Sun et al. 2019 found
 the opinion at both ends). Or all of it, in ``"windows"``.
 """
+_READ = {"head": "the beginning is", "tail": "the end is", "both": "beginning and end are"}
 # How much of the room the beginning of a text gets.
 _HEAD = {"head": 1.0, "tail": 0.0, "both": 0.25}
 
@@ -35,3 +36,24 @@ def passages(ids: Sequence[int], room: int, keep: Keep) -> list[list[int]]:
         return [ids[start : start + room] for start in starts]
     head = int(_HEAD[keep] * room)
     return [ids[:head] + ids[len(ids) - (room - head) :]]
+
+
+def said_of_longer(longer: int, n: int, room: int, keep: Keep) -> str:
+    """A line about texts of which only a part is read; empty if there is none, as with windows.
+
+    Args:
+        longer: how many of the texts have more tokens than there is room for.
+        n: how many texts there are.
+        room: tokens that are read of a text at most.
+        keep: what is read of a longer one.
+
+    >>> said_of_longer(2, 40, 510, "both")
+    '2 of 40 texts are longer than the model reads (510 tokens); beginning and end are read'
+    >>> said_of_longer(1, 1, 254, "head")
+    'the text is longer than the model reads (254 tokens); the beginning is read'
+    """
+    check_choice("keep", keep, Keep)
+    if not longer or keep == "windows":
+        return ""
+    which = "the text is" if n == 1 else f"{longer:,} of {n:,} texts {'is' if longer == 1 else 'are'}"
+    return f"{which} longer than the model reads ({room:,} tokens); {_READ[keep]} read"

@@ -48,8 +48,25 @@ def read_texts(folder: str | Path) -> Texts:
                 skipped["empty documents"] += 1
             else:
                 texts.append(text)
-    require(bool(texts), f"no text in {root}: {len(files)} files, left out {dict(skipped)}")
+    require(
+        bool(texts),
+        f"no text in {root} ({len(files):,} file{'s' * (len(files) != 1)}): {left_out(skipped)}; give texts with words",
+    )
     return Texts(texts, dict(skipped))
+
+
+def left_out(skipped: Mapping[str, int]) -> str:
+    """How many texts were left out for which reason, in words.
+
+    >>> left_out({"texts without a word": 1, "empty documents": 2000})
+    'left out: 1 text without a word, 2,000 empty documents'
+    >>> left_out({})
+    'nothing left out'
+    """
+    if not skipped:
+        return "nothing left out"
+    reasons = {reason: _PLURAL.sub(r"\1", reason) if n == 1 else reason for reason, n in skipped.items()}
+    return "left out: " + ", ".join(f"{n:,} {reasons[reason]}" for reason, n in skipped.items())
 
 
 def visible_files(root: Path) -> list[Path]:
@@ -116,9 +133,10 @@ def text_field(place: str, row: Mapping[str, Any], name: str = "text") -> str | 
 
 
 def is_readable(text: str) -> bool:
-    r"""Whether a text has a character that the tokenizer keeps.
+    r"""Whether a text has a character that says something; the tokenizer keeps each of these.
 
-    White space, control and format characters, those of private use, and accents without a letter leave no token.
+    White space, control and format characters, those of private use, and accents without a letter say nothing: most
+    leave no token, and a text of the others alone, such as the vowel signs of Devanagari, is a row of ``[UNK]``.
 
     >>> is_readable("!"), is_readable("\ufeff \u200b")
     (True, False)
@@ -137,6 +155,7 @@ def _documents(path: Path) -> Iterator[str | None]:
             yield text_field(place, json_object(place, row))
 
 
+_PLURAL = re.compile(r"\b(text|row|document)s\b")
 # Control, format, private use; marks that stand on the letter before them.
 _DROPPED = frozenset(("Cc", "Cf", "Co", "Mn", "Mc", "Me"))
 # A character beyond U+FFFF is written in JSON as a pair of halves; one alone cannot be encoded.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from companion.errors import require
+from companion.files import write_text_whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -122,8 +123,7 @@ def _untrained(vocabulary: dict[str, int]) -> Tokenizer:
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
     """Write a tokenizer to a JSON file, which :func:`load_tokenizer` and the ``tokenizers`` library read."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8", newline="\n")
+    write_text_whole(Path(path), tokenizer.to_str(pretty=True) + "\n")
 
 
 def load_tokenizer(name_or_path: str | Path = BOOK) -> Tokenizer:

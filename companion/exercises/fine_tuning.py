@@ -28,6 +28,8 @@ MARGIN, SHARE = 3.0, 0.8
 # Exercise "How honest?": probabilities of the guesses, and which of them were right.
 SURE = (0.95, 0.95, 0.95, 0.95, 0.65, 0.65)
 RIGHT = (True, True, True, False, True, True)
+# Exercise "Your own pooling": which of five positions are real; padding nowhere, at the end, in front, in between.
+MASKS = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 1, 0]]).bool()
 
 
 @check
@@ -138,15 +140,16 @@ def check_honesty(answer: Any) -> str:
 def check_pool(answer: Any) -> str:
     """A function (h, real) that gives the masked mean (B, D) of h (B, T, D), whatever stands in the padding."""
     expect(callable(answer), f"the answer should be a function of (h, real); got {answer!r}")
-    h = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    real = torch.arange(5) < torch.tensor([[5], [3], [1]])  # (3, 5)
-    given = called(answer, h.clone(), real)
-    expect(isinstance(given, Tensor) and given.shape == (3, 4), "it should return a tensor (B, D): one row for a text")
-    right = masked_mean(h, real)
+    h = torch.randn(5, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    given = called(answer, h.clone(), MASKS.clone())
+    expect(isinstance(given, Tensor) and given.shape == (5, 4), "it should return a tensor (B, D): one row for a text")
+    right = masked_mean(h, MASKS)
     expect(not near(given, h.mean(dim=1)), "the padding must not count: neither in the sum nor in the number")
-    expect(not near(given, (h * real[:, :, None]).mean(dim=1)), "divide by how many positions are real, not by T")
+    expect(not near(given, (h * MASKS[:, :, None]).mean(dim=1)), "divide by how many positions are real, not by T")
+    firsts = torch.stack([x[:n].mean(dim=0) for x, n in zip(h, MASKS.sum(dim=1).tolist(), strict=True)])
+    expect(not near(given, firsts), "padding may stand anywhere: take what is real, not the first so many")
     expect(near(given, right), "sum over the real positions, divided by their number")
-    other = called(answer, h.masked_fill(~real[:, :, None], 1e9), real)
+    other = called(answer, h.masked_fill(~MASKS[:, :, None], 1e9), MASKS.clone())
     expect(near(other, right, 1e-3), "what stands in the padding changes your answer")
     return "the mean of the real positions, one row for each text"
 
@@ -156,14 +159,16 @@ def check_both(answer: Any) -> str:
     """A function (ids, room) that keeps the first quarter of the room and fills the rest from the end."""
     expect(callable(answer), f"the answer should be a function of (ids, room); got {answer!r}")
     ids = list(range(1, 21))
-    for n, room in ((20, 8), (5, 8), (8, 8), (9, 8), (20, 10), (20, 3)):
+    for n, room in ((20, 8), (5, 8), (8, 8), (9, 8), (20, 10), (20, 3), (20, 0)):
         given = called(answer, ids[:n], room)
         expect(isinstance(given, list), f"it should return a list; got {type(given).__name__}")
         head = room // 4
         right = ids[:n] if n <= room else ids[:head] + ids[n - (room - head) : n]
-        expect(given != [] or not right, f"{n} tokens, room for {room}: yours is empty; ids[-0:] is not what it seems")
-        expect(len(given) <= room, f"{n} tokens, room for {room}: yours keeps {len(given)}")
-        expect(given == right, f"{n} tokens, room for {room}: it should be {right}; yours gives {given}")
+        asked = f"{n} tokens, room for {room}"
+        expect(given != [] or not right, f"{asked}: yours is empty")
+        expect(given == [] or room > 0, f"{asked}: nothing should stay; ids[-0:] is not empty, it is the whole list")
+        expect(len(given) <= room, f"{asked}: yours keeps {len(given)}")
+        expect(given == right, f"{asked}: it should be {right}; yours gives {given}")
     return "short texts whole, long ones from both ends"
 
 

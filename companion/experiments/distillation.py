@@ -228,8 +228,20 @@ def teach_network(
 def tune_network(
     run: FineTuneRun, before: FineTuner, data: LabelledSplit, folder: Path, *, device: torch.device | None = None
 ) -> FineTuner:
-    """The second stage: the labels, from the last weights of the first one, head included."""
+    """The second stage: the labels, from the last weights of the first one, head included.
+
+    Raises:
+        ValueError: the folder has a training that began at other weights.
+    """
     tuner = build_finetuner(run, data=data, device=device)
-    tuner.model.load_state_dict(before.model.state_dict())
-    train_in(folder, tuner)
+    start = before.model.state_dict()
+    tuner.model.load_state_dict(start)
+    digest = hashlib.sha256()
+    for tensor in start.values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    tuner.texts["start"] = digest.hexdigest()
+    try:
+        train_in(folder, tuner)
+    except ValueError as error:
+        raise ValueError(f"{folder} holds a second stage of other settings or another first stage: {error}") from error
     return tuner

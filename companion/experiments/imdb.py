@@ -19,6 +19,7 @@ from typing import Any
 
 from companion.errors import require
 from companion.experiments.results import find_result
+from companion.files import write_text_whole
 
 MODELS = {
     "full": "pretrained, all of it fine-tuned",
@@ -114,11 +115,8 @@ def write_cell(folder: Path, cell: Cell, values: Mapping[str, Any]) -> Path:
     text = json.dumps(content, indent=1)
     if wrong is not None:
         text = f'{text[:-2]},\n "wrong_rows": {json.dumps(wrong)}\n}}'
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{cell.name}.json"
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text + "\n", encoding="utf-8", newline="\n")
-    beside.replace(path)
+    write_text_whole(path, text + "\n")
     return path
 
 

@@ -27,10 +27,8 @@ EPOCHS = {3000: 6, 10_000: 3}
 EPOCHS_OF_FEWER = 12
 """Of 1,000 labels and fewer, unless there would not be steps enough."""
 RATES = {"full": 1e-3, "lora": 3e-3, "probe": 1e-2, "scratch": 1e-3}
-# Chosen with "full" by training reviews outside the draw of seed 0, where chance alone makes about a point. With 100
-# labels a rate of 1e-3 gave 77.1 %, 3e-4 73.0 %. With 1,000, 3 epochs at the recipe's 5e-4 gave 79.0 %; 6 at 1e-3 82.3,
-# at 2e-3 82.1 %; 12 at 1e-3 83.1, at 2e-3 84.1 %; the tenth of the labels that was held out then brought 0.9 points.
-# One rate for all layers brought 1.7 points with 300 labels (trials.json).
+# Rates and epochs were chosen with "full", judged on training reviews outside the draw of seed 0, never on the test.
+# Those early trials were not recorded; the last ones, with 300 labels, are: trials.json, by benchmarks/trials.py.
 
 
 def few_label_changes(method: str, labels: int) -> list[str]:
@@ -83,6 +81,8 @@ def network_cell(
 ) -> dict[str, Any]:
     """Train and judge a network: what the cell's file says, but for the command.
 
+    And ``seconds_before``, those of the training steps that a checkpoint in ``runs`` brought along.
+
     Args:
         cell: which.
         source: of the reviews.
@@ -101,7 +101,7 @@ def network_cell(
     began = time.perf_counter()
     tuner = build_finetuner(run, data=data, device=device)
     features = time.perf_counter() - began if run.finetune.method == "probe" else 0.0
-    train_in(folder, tuner)
+    before = train_in(folder, tuner)
     record = finetune_summary(tuner, data, command="")
     classifier = finetuned(run, tuner.state_dict())
     classifier.model.to(device)
@@ -116,6 +116,7 @@ def network_cell(
         **source.judge(cell, logits, test, temperature=classifier.temperature),
         "validation_accuracy": None if best is None else best["scores"]["accuracy"],
         "seconds": record["seconds"] + features,
+        "seconds_before": before,
         **(UNCALIBRATED if best is None else _calibrated(best)),
         **{name: record[name] for name in kept},
         **({"train": record["train"]} if whole else {}),
@@ -123,8 +124,12 @@ def network_cell(
     }
 
 
-def train_in(folder: Path, tuner: FineTuner) -> None:
+def train_in(folder: Path, tuner: FineTuner) -> float:
     """Train to the end, from the checkpoint in the folder if there is one.
+
+    Returns:
+        The seconds of the training steps before that checkpoint, 0 if there was none. Evaluations are not in them, and
+        nothing that was lost when the earlier session ended.
 
     Raises:
         KeyboardInterrupt: it was interrupted, and has saved.
@@ -132,11 +137,13 @@ def train_in(folder: Path, tuner: FineTuner) -> None:
     """
     if checkpoints(folder):
         tuner.load_state_dict(load_checkpoint(folder))
+    before = sum(record["seconds"] for record in tuner.history)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).write_text(json.dumps(tuner.run.to_dict(), indent=1) + "\n", encoding="utf-8")
     tuner.fit(checkpoint_dir=folder)
     if tuner.interrupted:
         raise KeyboardInterrupt
+    return before
 
 
 def _calibrated(best: dict[str, Any]) -> dict[str, float | None]:

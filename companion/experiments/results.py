@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from companion.errors import require
+from companion.files import write_text_whole
 
 _INSTALLED = Path(__file__).parents[1] / "results"  # pyproject.toml puts book/results there
 
@@ -96,7 +97,4 @@ class Record:
         self._clock = time.perf_counter()
         self.content["runs"].append({**key, **values, "seconds": seconds})
         self.content["seconds"] = round(sum(run["seconds"] for run in self.content["runs"]), 1)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f".{self.path.name}.new")
-        beside.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8", newline="\n")
-        beside.replace(self.path)
+        write_text_whole(self.path, json.dumps(self.content, indent=1) + "\n")

@@ -3,17 +3,17 @@ r"""A classifier on top of a bidirectional Transformer.
 Letters in the shapes: B batch, T tokens, D d_model, C classes.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from companion.config import TransformerConfig, check_at_least, check_choice
 from companion.errors import require
 from companion.models.bert import BERT
+from companion.models.pretrained_files import Pooling as Pooling
 from companion.nn.dropout import Dropout
 from companion.nn.transformer import Transformer, init_weights
 
-Pooling = Literal["mean", "first"]
 MAY_CHANGE = ("max_len", "dropout", "attention_dropout", "backend")
 """The fields of the configuration in which a classifier may differ from the BERT that it starts from."""
 

@@ -26,6 +26,7 @@ from companion.models.pretrained_files import (
     CLASSIFIER,
     WEIGHTS,
     find_pretrained,
+    pretrained_config,
     pretrained_settings,
     pretrained_tokenizer,
 )
@@ -155,20 +156,16 @@ def load_numpy_classifier(name_or_folder: str | Path) -> NumpyClassifier | None:
 
     try:
         settings = pretrained_settings(name_or_folder)
-        config, how = TransformerConfig.from_dict(settings["config"]), settings[CLASSIFIER]
+        config, how = pretrained_config(name_or_folder, settings), settings[CLASSIFIER]
         shapes = _shapes(config, len(how["labels"]))
         stored = load(find_pretrained(name_or_folder).joinpath(WEIGHTS).read_bytes())
         tokenizer = pretrained_tokenizer(name_or_folder, how["tokenizer"])
-    except (ValueError, KeyError, TypeError, OSError, SafetensorError):
+    except (ValueError, KeyError, OSError, SafetensorError):
         return None
     fits = (
         all(getattr(config, name) == value for name, value in SHAPE.items())
         and {name: array.shape for name, array in stored.items()} == shapes
         and tokenizer.get_vocab_size() == config.vocab_size
-        and how.keys() >= {"pooling", "max_len", "keep", "temperature"}
-        and how["max_len"] <= config.max_len
-        and isinstance(how["temperature"], float)
-        and how["temperature"] > 0
     )
     if not fits:
         return None

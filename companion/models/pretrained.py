@@ -1,20 +1,36 @@
 """Models that the project trained itself, with the package: small weights in float16, a configuration and a card."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from companion.config import TransformerConfig
 from companion.errors import require
+from companion.files import write_whole
 from companion.models.bert import BERT
 from companion.models.classifier import TransformerClassifier
 from companion.models.gpt import GPT
-from companion.models.pretrained_files import CARD, CLASSIFIER, CONFIG, WEIGHTS, find_pretrained, pretrained_settings
+from companion.models.pretrained_files import (
+    CARD,
+    CLASSIFIER,
+    CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    check_classifier,
+    find_pretrained,
+    is_export,
+    pretrained_config,
+    pretrained_settings,
+)
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 KINDS: dict[str, type[BERT] | type[GPT] | type[TransformerClassifier]] = {
     "bert": BERT,
@@ -37,7 +53,7 @@ def load_pretrained(name_or_folder: str | Path) -> Model:
     """
     settings = pretrained_settings(name_or_folder)
     kind = settings["kind"]
-    require(kind in KINDS, f"{CONFIG} of {name_or_folder} says kind={kind!r}; expected one of {list(KINDS)}")
+    require(kind in list(KINDS), f"{CONFIG} of {name_or_folder} says kind={kind!r}; expected one of {list(KINDS)}")
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced below: they shall cost no random numbers
         model = _blank(name_or_folder, settings)
     _load_strictly(model, _read_weights(find_pretrained(name_or_folder), name_or_folder), str(name_or_folder))
@@ -52,8 +68,12 @@ def save_pretrained(
     dtype: torch.dtype = torch.float16,
     about: Any = None,
     classifier: Mapping[str, Any] | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Path:
     """Write weights (shared ones once), configuration and model card for :func:`load_pretrained`; the folder.
+
+    The files are written whole and then renamed, so an export that is stopped leaves the one before it as it was. One
+    that succeeds replaces all of it: without ``tokenizer``, a ``tokenizer.json`` of the one before is removed.
 
     Args:
         folder: made if it is not there.
@@ -62,6 +82,11 @@ def save_pretrained(
         dtype: what the weights are rounded to.
         about: more to say in the configuration file, under ``about``.
         classifier: of a classifier, what :meth:`companion.models.text_classifier.TextClassifier.settings` gives.
+        tokenizer: goes along, as ``tokenizer.json``; None = the book's, which ships with the package.
+
+    Raises:
+        ValueError: weights that ``dtype`` cannot hold; ``classifier`` is missing, does not belong, or would be refused.
+        OSError: the folder cannot be written to.
     """
     from safetensors.torch import save
 
@@ -71,29 +96,31 @@ def save_pretrained(
         "a classifier, and nothing else, is saved with the names of its classes: TextClassifier.save",
     )
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _own_weights(model).items()}
     bad = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     require(not bad, f"{bad} hold values that are not finite in {dtype}; choose another dtype")
-    (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))  # with the usual permissions
     settings: dict[str, Any] = {"kind": kind, "config": model.config.to_dict(), "about": about or {}}
     if classifier is not None:
+        check_classifier(classifier, longest=model.config.max_len)
         settings[CLASSIFIER] = classifier
-    (folder / CONFIG).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8", newline="\n")
-    (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
+    files = {WEIGHTS: save(weights, metadata={"format": "pt"}), CARD: card.encode("utf-8")}
+    if tokenizer is not None:
+        files[TOKENIZER] = (tokenizer.to_str(pretty=True) + "\n").encode("utf-8")
+    files[CONFIG] = (json.dumps(settings, indent=1) + "\n").encode("utf-8")  # last: what has one is a model
+    left_over = tokenizer is None and is_export(folder)
+    write_whole({folder / name: data for name, data in files.items()})
+    if left_over:
+        (folder / TOKENIZER).unlink(missing_ok=True)
     return folder
 
 
 def _blank(name: str | Path, settings: Mapping[str, Any]) -> Model:
     """The model of these settings with any weights."""
-    config = TransformerConfig.from_dict(settings["config"])
+    config = pretrained_config(name, settings)
     if settings["kind"] != CLASSIFIER:
         return KINDS[settings["kind"]](config)  # type: ignore[call-arg]
-    try:
-        labels, pooling = settings[CLASSIFIER]["labels"], settings[CLASSIFIER]["pooling"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{CONFIG} of {name} is missing or damaged ({error!r}); export it again") from error
-    return TransformerClassifier(config, len(labels), pooling=pooling)
+    how = settings[CLASSIFIER]
+    return TransformerClassifier(config, len(how["labels"]), pooling=how["pooling"])
 
 
 def _own_weights(model: Model) -> dict[str, Tensor]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from companion.config import TransformerConfig, check_at_least, check_choice, check_number
+from companion.data.passages import Keep
 from companion.data.tokenizer import BOOK, load_tokenizer
 from companion.errors import require
 
@@ -16,6 +20,12 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.json", "model.safetensors", "README.md", "tokenizer.json"
 CLASSIFIER = "classifier"
+Pooling = Literal["mean", "first"]
+"""What a classifier sums a text up by: the mean over its tokens, or its first token."""
+
+LEAST = 3
+"""Tokens that a classifier reads at least: a token of the text between ``[CLS]`` and ``[SEP]``."""
+_SETTINGS = ("labels", "pooling", "max_len", "keep", "temperature", "tokenizer")
 
 
 def pretrained_names() -> list[str]:
@@ -42,21 +52,94 @@ def find_pretrained(name_or_folder: str | Path) -> Traversable:
     return folder
 
 
+def is_export(folder: Path) -> bool:
+    """Whether the folder holds a model that :func:`companion.models.pretrained.save_pretrained` wrote.
+
+    >>> is_export(Path("nowhere"))
+    False
+    """
+    try:
+        stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(stored, dict) and stored.keys() >= {"kind", "config", "about"}  # no other library's has these
+
+
 def pretrained_settings(name_or_folder: str | Path) -> dict[str, Any]:
     """What stands in a model's configuration file: ``kind``, ``config``, and ``about``, how it came about.
 
     Of a classifier also ``classifier``: how it reads texts and what its classes are called.
 
     Raises:
-        ValueError: there is no such model, or the file is damaged.
+        ValueError: there is no such model, the file is damaged, or a classifier's settings are not what
+            :func:`check_classifier` expects.
     """
     folder = find_pretrained(name_or_folder)
     try:
-        settings: dict[str, Any] = json.loads(folder.joinpath(CONFIG).read_text(encoding="utf-8"))
-        names = ("kind", "config", "about", *([CLASSIFIER] if settings["kind"] == CLASSIFIER else []))
-        return {name: settings[name] for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored: dict[str, Any] = json.loads(folder.joinpath(CONFIG).read_text(encoding="utf-8"))
+        names = ("kind", "config", "about", *([CLASSIFIER] if stored["kind"] == CLASSIFIER else []))
+        settings = {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{CONFIG} of {name_or_folder} is missing or damaged ({error!r}); export it again") from error
+    if CLASSIFIER in settings:
+        config = pretrained_config(name_or_folder, settings)
+        with _named(name_or_folder):
+            check_classifier(settings[CLASSIFIER], longest=config.max_len)
+    return settings
+
+
+def pretrained_config(name_or_folder: str | Path, settings: Mapping[str, Any]) -> TransformerConfig:
+    """The shape in a model's settings.
+
+    Raises:
+        ValueError: it is none; the message names the file.
+    """
+    with _named(name_or_folder):
+        return TransformerConfig.from_dict(settings["config"])
+
+
+@contextmanager
+def _named(name_or_folder: str | Path) -> Iterator[None]:
+    """What is wrong inside is said of the model's configuration file."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{CONFIG} of {name_or_folder}: {error}; mend it there, or export the model again") from error
+
+
+def check_classifier(how: Any, *, longest: int) -> None:
+    """Require that the settings of a classifier are complete, and each is what it should be.
+
+    Args:
+        how: what :meth:`companion.models.text_classifier.TextClassifier.settings` gives: ``labels``, ``pooling``,
+            ``max_len``, ``keep``, ``temperature``, ``tokenizer``.
+        longest: tokens that its model reads at most.
+
+    Raises:
+        ValueError: one is missing, or is not what it should be; the message says what it is and what is expected.
+
+    >>> how = {"pooling": "mean", "max_len": 8, "keep": "both", "temperature": 1.0, "tokenizer": "book"}
+    >>> check_classifier({**how, "labels": ["neg", "neg"]}, longest=8)
+    Traceback (most recent call last):
+    ...
+    ValueError: labels=['neg', 'neg'] must be a list of two or more different names, such as ['neg', 'pos']
+    """
+    require(isinstance(how, Mapping), f"{CLASSIFIER}={how!r} must be an object with the fields {list(_SETTINGS)}")
+    missing = [name for name in _SETTINGS if name not in how]
+    require(not missing, f"the classifier's settings lack {missing}")
+    labels = how["labels"]
+    names = isinstance(labels, list | tuple) and all(isinstance(name, str) and name for name in labels)
+    require(
+        names and len(set(labels)) == len(labels) >= 2,
+        f"labels={labels!r} must be a list of two or more different names, such as ['neg', 'pos']",
+    )
+    check_choice("pooling", how["pooling"], Pooling)
+    check_at_least("max_len", how["max_len"], LEAST)
+    require(how["max_len"] <= longest, f"max_len={how['max_len']}, but the model reads at most {longest} tokens")
+    check_choice("keep", how["keep"], Keep)
+    check_number("temperature", how["temperature"], positive=True)
+    known = (BOOK, TOKENIZER)
+    require(how["tokenizer"] in known, f"tokenizer={how['tokenizer']!r} is not known; choose one of {list(known)}")
 
 
 def pretrained_tokenizer(name_or_folder: str | Path, name: str) -> Tokenizer:

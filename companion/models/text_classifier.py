@@ -13,16 +13,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from companion.config import Precision, check_choice, check_number
+from companion.config import Precision
 from companion.data.long_texts import Passages
 from companion.data.passages import Keep
 from companion.data.stream import Batch
-from companion.data.tokenizer import BOOK, encode_texts, save_tokenizer
+from companion.data.tokenizer import BOOK, encode_texts
 from companion.errors import require
 from companion.models.classifier import TransformerClassifier
 from companion.models.prediction import Prediction, predictions
 from companion.models.pretrained import load_pretrained, save_pretrained
-from companion.models.pretrained_files import CLASSIFIER, TOKENIZER, pretrained_settings, pretrained_tokenizer
+from companion.models.pretrained_files import (
+    CLASSIFIER,
+    TOKENIZER,
+    check_classifier,
+    pretrained_settings,
+    pretrained_tokenizer,
+)
 from companion.runtime import precision
 
 if TYPE_CHECKING:
@@ -81,6 +87,10 @@ class TextClassifier:
         tokenizer_name: ``"book"``, or what else it was loaded from.
         about: how it came about.
 
+    Raises:
+        ValueError: a setting that :func:`companion.models.pretrained_files.check_classifier` refuses, a tokenizer of
+            another size than the model's vocabulary, or more or fewer names than classes.
+
     >>> from companion import TransformerConfig, load_tokenizer
     >>> network = TransformerClassifier(TransformerConfig(vocab_size=8192, d_model=8), 2)
     >>> classifier = TextClassifier(network.eval(), load_tokenizer(), ("neg", "pos"))
@@ -98,10 +108,10 @@ class TextClassifier:
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.labels = tuple(self.labels)
         self.max_len = self.max_len or self.model.config.max_len
-        check_choice("keep", self.keep, Keep)
-        check_number("temperature", self.temperature, positive=True)
+        how = {**vars(self), "pooling": self.model.pooling, "tokenizer": self._stored_tokenizer}
+        check_classifier(how, longest=self.model.config.max_len)
+        self.labels = tuple(self.labels)
         size, n = self.tokenizer.get_vocab_size(), self.model.n_classes
         require(
             size == self.model.config.vocab_size,
@@ -109,20 +119,29 @@ class TextClassifier:
             "take the tokenizer that it was trained with",
         )
         require(len(self.labels) == n, f"{len(self.labels)} names for {n} classes: {list(self.labels)}")
-        require(
-            self.max_len <= self.model.config.max_len,
-            f"max_len={self.max_len}, but the model reads at most {self.model.config.max_len} tokens",
-        )
 
-    def logits(
-        self, texts: Sequence[str], *, kind: Precision = "fp32", tokens_per_batch: int = TOKENS_PER_BATCH
-    ) -> Tensor:
-        """Logits (N, C), averaged over windows where there are several, not yet divided by the temperature.
+    def cut(self, texts: Sequence[str]) -> Passages:
+        """What it reads of texts, as :meth:`logits` takes it, too.
 
         Raises:
             ValueError: there is no text, or one without a token.
         """
-        cut = Passages(texts, self.tokenizer, max_len=self.max_len, keep=self.keep)
+        return Passages(texts, self.tokenizer, max_len=self.max_len, keep=self.keep)
+
+    def logits(
+        self, texts: Sequence[str] | Passages, *, kind: Precision = "fp32", tokens_per_batch: int = TOKENS_PER_BATCH
+    ) -> Tensor:
+        """Logits (N, C), averaged over windows where there are several, not yet divided by the temperature.
+
+        Args:
+            texts: N texts, or what :meth:`cut` made of them.
+            kind: ``"bf16"`` lets matrix products run in bfloat16.
+            tokens_per_batch: tokens that pass through the model at a time, padding included.
+
+        Raises:
+            ValueError: there is no text, or one without a token.
+        """
+        cut = texts if isinstance(texts, Passages) else self.cut(texts)
         device = next(self.model.parameters()).device
         was_training = self.model.training
         self.model.eval()
@@ -130,7 +149,7 @@ class TextClassifier:
             return mean_by_text(
                 lambda batch: self.model(batch.ids, padding=batch.padding),
                 cut.batches(tokens_per_batch),
-                len(texts),
+                len(cut.tokens),
                 kind=kind,
                 device=device,
             )
@@ -162,15 +181,19 @@ class TextClassifier:
             "max_len": self.max_len,
             "keep": self.keep,
             "temperature": self.temperature,
-            "tokenizer": BOOK if self.tokenizer_name == BOOK else TOKENIZER,
+            "tokenizer": self._stored_tokenizer,
         }
+
+    @property
+    def _stored_tokenizer(self) -> str:
+        return BOOK if self.tokenizer_name == BOOK else TOKENIZER
 
     def save(self, folder: str | Path, *, card: str) -> Path:
         """Write it for :func:`load_classifier`, weights in float16; a tokenizer that is not the book's goes along."""
-        path = save_pretrained(folder, self.model, card=card, about=self.about, classifier=self.settings())
-        if self.tokenizer_name != BOOK:
-            save_tokenizer(self.tokenizer, path / TOKENIZER)
-        return path
+        own = None if self.tokenizer_name == BOOK else self.tokenizer
+        return save_pretrained(
+            folder, self.model, card=card, about=self.about, classifier=self.settings(), tokenizer=own
+        )
 
 
 def load_classifier(name_or_folder: str | Path) -> TextClassifier:
@@ -187,16 +210,13 @@ def load_classifier(name_or_folder: str | Path) -> TextClassifier:
     model = load_pretrained(name_or_folder)
     assert isinstance(model, TransformerClassifier)
     how: Mapping[str, Any] = settings[CLASSIFIER]
-    try:
-        return TextClassifier(
-            model,
-            pretrained_tokenizer(name_or_folder, how["tokenizer"]),
-            how["labels"],
-            max_len=how["max_len"],
-            keep=how["keep"],
-            temperature=how["temperature"],
-            tokenizer_name=how["tokenizer"],
-            about=settings["about"],
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"the settings of {name_or_folder} are damaged ({error!r}); export it again") from error
+    return TextClassifier(
+        model,
+        pretrained_tokenizer(name_or_folder, how["tokenizer"]),
+        how["labels"],
+        max_len=how["max_len"],
+        keep=how["keep"],
+        temperature=how["temperature"],
+        tokenizer_name=how["tokenizer"],
+        about=settings["about"],
+    )

@@ -43,13 +43,8 @@ class LoRALinear(nn.Linear):
     ) -> None:
         nn.Module.__init__(self)  # not Linear's own: it would draw a weight that is thrown away
         config = LoRAConfig(rank=rank, alpha=alpha)
+        _require_rank("the layer", linear, rank)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        most = min(self.in_features, self.out_features)
-        require(
-            rank <= most,
-            f"rank={rank}, but a matrix of {self.out_features} x {self.in_features} has at most rank {most}; "
-            f"choose a rank far below {most}",
-        )
         self.weight, self.bias = linear.weight, linear.bias
         self.requires_grad_(False)
         self.rank, self.alpha = rank, config.alpha
@@ -109,8 +104,9 @@ def add_lora(
         The names of the layers, in the order of the model.
 
     Raises:
-        ValueError: a target that names no linear layer (it says which there are), one that has an adapter already, or
-            one whose weight another layer shares, such as a head tied to the embedding. The model is as it was.
+        ValueError: a target that names no linear layer (it says which there are), one that has an adapter already, one
+            whose weight another layer shares, such as a head tied to the embedding, or one too small for the rank, such
+            as a head with few classes. The model is as it was.
 
     >>> from companion import BERT, TransformerConfig
     >>> model = BERT(TransformerConfig(vocab_size=9, d_model=8, n_layers=1))
@@ -126,6 +122,8 @@ def add_lora(
         require(any(_ends(name, target) for name in linear), f"no linear layer is named {target!r}; there are {ends}")
     chosen = {name: module for name, module in linear.items() if any(_ends(name, t) for t in config.targets)}
     _require_plain(model, chosen)
+    for name, module in chosen.items():  # all of them, before the first adapter freezes what it stands for
+        _require_rank(name, module, rank)
     adapters = {
         name: LoRALinear(module, rank=rank, alpha=alpha, generator=generator) for name, module in chosen.items()
     }
@@ -159,6 +157,16 @@ def merge_lora(model: nn.Module) -> list[str]:
 
 def _ends(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
+
+
+def _require_rank(name: str, linear: nn.Linear, rank: int) -> None:
+    """That a matrix of the layer's shape can have this rank."""
+    most = min(linear.out_features, linear.in_features)
+    require(
+        rank <= most,
+        f"rank={rank}, but the matrix of {name}, {linear.out_features} x {linear.in_features}, has at most rank "
+        f"{most}; choose a rank far below {most}, or leave the layer as it is",
+    )
 
 
 def _require_plain(model: nn.Module, chosen: dict[str, nn.Linear]) -> None:

@@ -11,6 +11,7 @@ from companion.errors import require
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
 """Between these a temperature is looked for."""
+_AT_THE_EDGE = 1e-7  # nearer than that a float32 is to the number that it stands for
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
@@ -22,7 +23,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: i
     Args:
         probabilities: (N, C), each row sums to 1.
         labels: (N) the right classes.
-        bins: how many; a text at an edge counts to the bin below it.
+        bins: how many; a text at an edge counts to the bin below it, also where rounding has put it a trifle above.
 
     Raises:
         ValueError: there is no text, or not one label for each.
@@ -34,7 +35,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: i
     _require_pairs(probabilities, labels)
     confidence, guess = probabilities.double().max(dim=-1)
     right = (guess == labels).double()
-    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    place = ((confidence - _AT_THE_EDGE) * bins).ceil().long().clamp(1, bins) - 1
     gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, right - confidence)
     return float(gaps.abs().sum() / len(labels))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from companion.data.labelled import IMDB, MINI
+from companion.data.labelled import IMDB, MINI, SENTIMENT
 from companion.models.text_classifier import TextClassifier
 from companion.training.finetune_config import FineTuneRun
 from companion.training.runfile import RunConfig
@@ -127,7 +127,7 @@ def classifier_card(name: str, run: FineTuneRun, classifier: TextClassifier, *, 
         f"{', '.join(classifier.labels)}, {_METHODS[run.finetune.method]}.{origin} {m.n_layers} blocks, width "
         f"{m.d_model}, {m.n_heads} heads, {m.position} positions, {model.pooling} pooling. Weights in float16.",
         f'```python\nfrom companion import load_classifier\n\nclassifier = load_classifier("{name}")\n'
-        'classifier.predict(["Not bad at all."])\n```',
+        'classifier.predict(["A quiet film, and a good one."])\n```',
         "## How it was trained",
         *_finetuning(run, classifier, record),
         "## What it cannot do",
@@ -135,9 +135,37 @@ def classifier_card(name: str, run: FineTuneRun, classifier: TextClassifier, *, 
         "- Its texts' prejudices are in it; nothing was filtered. Use it to learn from, not to judge people.\n"
         f"- It reads lower-case text without accents, {classifier.max_len} tokens at a time; of a longer text "
         f"{_READS[classifier.keep]}.\n"
+        f"{_negation(classifier)}"
         "- Irony, quotations and talk about another film mislead it.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+_PRAISE = (
+    "Not bad at all.",
+    "It is not dull but gripping.",
+    "I was never bored.",
+    "There is nothing wrong with this film.",
+    "Not a dull minute in it.",
+    "This is not a bad film.",
+    "No scene is wasted.",
+    "You will not regret it.",
+)
+"""Each praises a film by denying something bad."""
+
+
+def _negation(classifier: TextClassifier) -> str:
+    """Where the classes are those of reviews, what the classifier makes of praise that denies something bad."""
+    if classifier.labels != SENTIMENT:
+        return ""
+    missed = [text for text, said in zip(_PRAISE, classifier.predict(_PRAISE), strict=True) if said.label == "neg"]
+    if not missed:
+        return ""
+    how = "mostly misses" if 2 * len(missed) > len(_PRAISE) else "may miss"
+    return (
+        f"- It {how} negation: of {len(_PRAISE)} sentences that praise a film by denying something bad, it calls "
+        f'{len(missed)} neg, such as "{missed[0]}"\n'
+    )
 
 
 def _finetuning(run: FineTuneRun, classifier: TextClassifier, record: dict[str, Any] | None) -> list[str]:

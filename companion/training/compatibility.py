@@ -1,16 +1,24 @@
-"""Whether a checkpoint belongs to this run, and in which fields it does not."""
+"""Whether a checkpoint belongs to this run, and in which fields it does not; what an evaluation may set anew."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from companion.config import TrainConfig
 from companion.errors import require
+from companion.training.finetune_config import FineTuneRun
+from companion.training.runfile import MachineConfig, apply_overrides, parse_override
 
 MAY_CHANGE = ("max_steps", "eval_every", "checkpoint_every", "keep_checkpoints", "snapshots")
 """Fields of :class:`companion.TrainConfig` that a resumed run may set anew."""
+IN_EVALUATION = (
+    *(f"data.{name}" for name in ("source", "text", "label", "labels", "limit", "seed", "length", "keep", "eval_keep")),
+    "train.precision",
+    *(f"machine.{f.name}" for f in dataclasses.fields(MachineConfig)),
+)
+"""Of a fine-tuning's run, what may be set anew where its classifier is evaluated: it does not change the classifier."""
 
 
 def fields_of(config: object) -> dict[str, Any]:
@@ -77,3 +85,55 @@ def require_same_run(
         f"the checkpoint's run trained {trained} tensors, but {n_trained} of this model require a gradient; "
         "freeze the same parts",
     )
+
+
+def names_set(overrides: Sequence[str]) -> list[str]:
+    """The names in overrides.
+
+    >>> names_set(["train.max_steps=7", 'data.labels=["neg", "pos"]'])
+    ['train.max_steps', 'data.labels']
+    """
+    return [".".join(parse_override(override)[:2]) for override in overrides]
+
+
+def require_for_evaluation(overrides: Sequence[str]) -> None:
+    """Require that overrides leave a trained classifier what it is: only :data:`IN_EVALUATION` may be set.
+
+    >>> require_for_evaluation(["data.length=64", "machine.threads=1"])
+    >>> require_for_evaluation(["model.pooling=first"])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: ['model.pooling'] cannot be set in an evaluation: the classifier is what its training has made of...
+    """
+    other = [name for name in names_set(overrides) if name not in IN_EVALUATION]
+    there = [name for name in IN_EVALUATION if not name.startswith("machine.")]
+    require(
+        not other,
+        f"{other} cannot be set in an evaluation: the classifier is what its training has made of it. Only "
+        f"{', '.join(there)} and machine.* may be set",
+    )
+
+
+def evaluation_run(values: Mapping[str, Any], overrides: Sequence[str]) -> FineTuneRun:
+    """The run of a trained classifier, with what an evaluation sets anew.
+
+    The classes keep their numbers: names in another order mean the same, since data are numbered by name.
+
+    Raises:
+        ValueError: an override that would change the classifier, names that are not those of its classes, or a value
+            that is wrong or would do nothing.
+    """
+    require_for_evaluation(overrides)
+    changed = FineTuneRun.from_dict(apply_overrides(dict(values), overrides))
+    labels, names = FineTuneRun.from_dict(values).data.labels, names_set(overrides)
+    require(
+        set(changed.data.labels) == set(labels),
+        f"labels={list(changed.data.labels)}, but the classes of this classifier are {list(labels)}; give its texts "
+        "these names, or leave data.labels out",
+    )
+    require(
+        "data.keep" not in names or changed.data.reading == changed.data.keep,
+        f"keep={changed.data.keep!r}, but eval_keep={changed.data.eval_keep!r} is what an evaluation goes by; set "
+        "data.eval_keep",
+    )
+    return dataclasses.replace(changed, data=dataclasses.replace(changed.data, labels=labels))

@@ -11,7 +11,7 @@
 ... )
 >>> tuner = build_finetuner(run)
 >>> history = tuner.fit(progress=False)
->>> finetuned(run, tuner.state_dict()).predict(["It is not dull but gripping."])[0].label in ("neg", "pos")
+>>> finetuned(run, tuner.state_dict()).predict(["A quiet film, and a good one."])[0].label in ("neg", "pos")
 True
 """
 
@@ -30,7 +30,7 @@ from companion.data.labelled import LabelledTexts, Part, read_labelled, split_va
 from companion.data.long_texts import Passages
 from companion.data.sources import classification_stream
 from companion.data.stream import Batch, BatchStream, derived_generator
-from companion.data.tokenizer import load_tokenizer
+from companion.data.tokenizer import BOOK, load_tokenizer
 from companion.errors import require
 from companion.models.bert import BERT
 from companion.models.classifier import TransformerClassifier
@@ -40,11 +40,11 @@ from companion.models.text_classifier import TOKENS_PER_BATCH, TextClassifier, m
 from companion.nn.lora import add_lora, merge_lora
 from companion.training import distributed
 from companion.training.checkpoint import checkpoints
+from companion.training.compatibility import evaluation_run
 from companion.training.finetune_config import FineTuneRun
 from companion.training.finetuner import FeatureProbe, FineTuner, RowSource
 from companion.training.objectives import Objective
 from companion.training.run_folder import is_finetuning, load_run, load_state, read_run_folder, read_run_values
-from companion.training.runfile import apply_overrides
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -69,9 +69,13 @@ class LabelledSplit:
 
 
 def read_part(run: FineTuneRun, part: Part, *, source: str | None = None, limit: int = 0) -> LabelledTexts:
-    """The labelled texts that a run names, or those of another source with the same columns and classes."""
+    """The labelled texts that a run names, or those of another source with the same columns and classes.
+
+    Texts to learn from must be of two classes at least; texts to be tested on may be of one.
+    """
     d = run.data
-    return read_labelled(source or d.source, d.labels, part=part, text=d.text, label=d.label, limit=limit, seed=d.seed)
+    how = {"limit": limit, "seed": d.seed, "least_classes": 2 if part == "train" else 1}
+    return read_labelled(source or d.source, d.labels, part=part, text=d.text, label=d.label, **how)
 
 
 def read_split(run: FineTuneRun) -> LabelledSplit:
@@ -185,17 +189,27 @@ def build_finetuner(
 
 
 def _require_own_tokenizer(run: FineTuneRun, tokenizer: Tokenizer) -> None:
-    """Where it is known what a model was pretrained with, nothing else will do: other ids would mean other pieces."""
-    folder = Path(run.model.pretrained)
-    if run.finetune.method == "scratch" or not folder.is_dir():
+    """Where it is known what a model was pretrained with, nothing else will do: other ids would mean other pieces.
+
+    A model that ships, and an exported one without a tokenizer of its own, was pretrained with the book's.
+    """
+    name = run.model.pretrained
+    if not name or run.finetune.method == "scratch":
         return
-    home = Path(read_run_folder(folder).data.corpus) if checkpoints(folder) else folder
+    started = bool(checkpoints(Path(name)))
+    home = Path(read_run_folder(Path(name)).data.corpus) if started else Path(name)
     if (home / TOKENIZER).is_file():
-        require(
-            load_tokenizer(home).get_vocab() == tokenizer.get_vocab(),
-            f"{folder} was pretrained with the tokenizer in {home}, and this is another, {run.data.tokenizer!r}: --set "
-            f"data.tokenizer={home.as_posix()}",
-        )
+        own, said, hint = load_tokenizer(home), f"the tokenizer in {home}", home.as_posix()
+    elif started:
+        return  # its corpus is not there to be asked
+    else:
+        own, said, hint = load_tokenizer(BOOK), "the book's tokenizer", BOOK
+        if own.get_vocab_size() != tokenizer.get_vocab_size():
+            return  # then it was not the book's, and which one it was nobody says
+    require(
+        own.get_vocab() == tokenizer.get_vocab(),
+        f"{name} was pretrained with {said}, and this is another, {run.data.tokenizer!r}: --set data.tokenizer={hint}",
+    )
 
 
 _Parts = tuple[Any, BatchStream, list[Batch]]
@@ -225,7 +239,7 @@ def _probe_parts(run: FineTuneRun, model: TransformerClassifier, data: LabelledS
         kind=run.train_config(1).precision,
         device=device,
     )
-    stream = BatchStream(RowSource(torch.tensor(data.train.labels)), batch_size=_rows(run), seed=run.data.seed)
+    stream = BatchStream(RowSource(torch.tensor(data.train.labels), cut), batch_size=_rows(run), seed=run.data.seed)
     rows = torch.arange(len(validation))
     held_out = [Batch(len(data.train) + rows[:, None], rows=rows)] if validation else []
     return FeatureProbe(model.train(), table.to(device), cut.lengths), stream, held_out
@@ -274,12 +288,14 @@ def load_finetuned(
 ) -> tuple[TextClassifier, FineTuneRun, dict[str, Any]]:
     """The classifier in a run's folder, its configuration, and the newest checkpoint or that of ``step``.
 
+    The overrides are those of an evaluation, see :func:`companion.training.compatibility.evaluation_run`.
+
     Raises:
-        ValueError: the folder is not that of a fine-tuning, or damaged.
+        ValueError: the folder is not that of a fine-tuning, or damaged; an override would change the classifier.
     """
     folder = Path(folder)
     values = read_run_values(folder)
     require(is_finetuning(values), f"{folder} is the run of a pretraining; fine-tune it: companion finetune")
-    run = FineTuneRun.from_dict(apply_overrides(values, overrides))
+    run = evaluation_run(values, overrides)
     state = load_state(folder, step)
     return finetuned(run, state), run, state

@@ -27,7 +27,7 @@ from companion.config import (
     check_choice,
     check_number,
 )
-from companion.data.labelled import SENTIMENT
+from companion.data.labelled import SENTIMENT, checked_names
 from companion.data.passages import Keep
 from companion.data.tokenizer import BOOK
 from companion.errors import require
@@ -128,12 +128,7 @@ class LabelledDataConfig(Config):
             check_at_least(name, getattr(self, name), least)
         check_choice("keep", self.keep, Keep)
         check_choice("eval_keep", self.reading, Keep)
-        good = not isinstance(self.labels, str) and all(isinstance(name, str) and name for name in self.labels)
-        require(
-            good and len(set(self.labels)) == len(self.labels) >= 2,
-            f"labels={self.labels!r} must be a list of two or more different names, such as ['neg', 'pos']",
-        )
-        object.__setattr__(self, "labels", tuple(self.labels))  # TOML and JSON know lists only
+        object.__setattr__(self, "labels", checked_names(self.labels))  # TOML and JSON know lists only
 
     @property
     def reading(self) -> Keep:
@@ -149,6 +144,8 @@ class FineTuneConfig(Config):
         method: ``"full"`` trains everything; ``"probe"`` a head on frozen features, which are computed once; ``"lora"``
             low-rank adapters and the head; ``"scratch"`` everything, from random weights.
         epochs: passes over the training texts; 0 = ``max_steps`` of [train].
+        least_steps: with ``epochs``, as many updates at least: few texts are read more often, since a small set is
+            easily given too little time (Zhang et al. 2021).
         warmup: with ``epochs``, the share of the steps in which the rate rises.
         layer_decay: each layer's rate is that of the layer above it, times this: the embeddings move least (Howard and
             Ruder 2018, section 3.2; Clark et al. 2020).
@@ -163,6 +160,7 @@ class FineTuneConfig(Config):
 
     method: Method = "full"
     epochs: float = 3.0
+    least_steps: int = 0
     warmup: float = 0.1
     layer_decay: float = 1.0
     head_rate: float = 1.0
@@ -177,12 +175,18 @@ class FineTuneConfig(Config):
         check_choice("select", self.select, Select)
         check_at_least("evaluations", self.evaluations, 1)
         check_at_least("patience", self.patience, 0)
+        check_at_least("least_steps", self.least_steps, 0)
         check_number("epochs", self.epochs, positive=False)
         for name in ("layer_decay", "head_rate"):
             check_number(name, getattr(self, name), positive=True)
         for name, most in {"warmup": 1.0, "validation": 0.5, "layer_decay": 1.0}.items():
             value = getattr(self, name)
             require(0.0 <= value <= most, f"{name}={value} must be in [0, {most:g}]")
+        require(
+            self.epochs > 0 or self.least_steps == 0,
+            f"least_steps={self.least_steps} is the least that epochs may come to, but epochs=0; set "
+            "train.max_steps alone",
+        )
         require(0.0 <= self.average < 1.0, f"average={self.average} must be in [0, 1)")
         require(
             self.validation > 0 or self.patience == 0,
@@ -243,7 +247,7 @@ class FineTuneRun:
             return checked_section("train", self.train, TrainConfig.from_dict)
         rest = checked_section("train", {**self.train, "max_steps": 1}, TrainConfig.from_dict)
         per_epoch = batches_per_epoch / rest.grad_accum_steps
-        steps, every = max(1, round(f.epochs * per_epoch)), max(1, round(per_epoch / f.evaluations))
+        steps, every = max(1, f.least_steps, round(f.epochs * per_epoch)), max(1, round(per_epoch / f.evaluations))
         return replace(
             rest,
             max_steps=steps,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from companion.config import TrainConfig
+from companion.data.long_texts import Passages
 from companion.data.stream import Batch, BatchStream, Examples
 from companion.errors import require
 from companion.models.classifier import TransformerClassifier
@@ -20,8 +21,13 @@ from companion.training.loop import Record, Trainer
 from companion.training.objectives import Classification, Objective
 
 SECTIONS = ("model", "data", "finetune", "lora")
-MAY_CHANGE = ("epochs", "warmup", "evaluations", "patience")
-"""Fields of the section [finetune] that a resumed run may set anew."""
+MAY_CHANGE = ("epochs", "least_steps", "warmup", "evaluations", "patience")
+"""Fields of the section [finetune] that a resumed run may set anew; what follows from them is set anew with them."""
+FEWEST_FOR_TEMPERATURE = 100
+"""To fewer held-out texts no temperature is fitted: it would say more about these few than about the model."""
+FEW_STEPS = 100
+"""With fewer updates a model has hardly learned its texts, however few they are (Zhang et al. 2021). A probe may
+need fewer, but there the others cost next to nothing."""
 
 
 class FeatureProbe(nn.Module):
@@ -51,9 +57,11 @@ class RowSource:
 
     Attributes:
         classes: the class of each.
+        passages: what was read of them, and of the held-out texts behind them.
     """
 
     classes: Tensor
+    passages: Passages
 
     @property
     def lengths(self) -> Tensor:
@@ -92,6 +100,11 @@ class FineTuner(Trainer):
     average of the weights, ``average ← d average + (1 - d) weights`` after each update, with d rising to that value as
     ``(1 + step) / (10 + step)``. All of it stands in the checkpoints: a run that was stopped ends with the same bits.
 
+    The fields in :data:`MAY_CHANGE` may be set anew when it goes on. The learning rate is a function of the step and
+    the plan, so from the present step on it is that of the new plan, as if that had been the plan from the beginning.
+    A linear schedule that had come down to its end goes on from where the longer one stands at that step, higher, and
+    comes down again. It rises only while the step is within the new plan's warm-up, never a second time from 0.
+
     Args:
         model: a classifier, or a :class:`FeatureProbe` of one.
         stream: the texts to train on.
@@ -105,8 +118,9 @@ class FineTuner(Trainer):
 
     Attributes:
         best: ``step``, ``scores``, ``temperature``, ``ece`` before and ``calibrated_ece`` after it is applied (both on
-            the texts that it was fitted to), and the trained weights, ``model``; None before the first evaluation.
-        average: the moving averages, by name.
+            the texts that it was fitted to), and the trained weights, ``model``; None before the first evaluation. The
+            temperature is 1 where there are fewer than :data:`FEWEST_FOR_TEMPERATURE` of these texts.
+        average: the moving averages, by name; they begin with the weights that the first update finds.
         waited: evaluations since the best one.
         logits: of the held-out texts at the last evaluation, (N, C); empty before the first one. Their classes are
             ``labels``.
@@ -142,7 +156,7 @@ class FineTuner(Trainer):
         )
         self.run, self.labels, self.texts = run, labels, dict(texts or {})
         self.best: dict[str, Any] | None = None
-        self.average = {name: p.detach().clone() for name, p in self._trained()} if f.average else {}
+        self.average: dict[str, Tensor] = {}
         self.waited = 0
         self.logits = torch.zeros(0)
 
@@ -151,6 +165,8 @@ class FineTuner(Trainer):
 
     def train_step(self) -> Record:
         """One update of the weights, and of their averages."""
+        if self.run.finetune.average and self.step == 0:
+            self.average = {name: p.detach().clone() for name, p in self._trained()}
         record = super().train_step()
         if self.average:
             keep = min(self.run.finetune.average, (1 + self.step) / (10 + self.step))
@@ -188,7 +204,8 @@ class FineTuner(Trainer):
             self.waited += 1
             return
         self.waited = 0
-        temperature = fit_temperature(self.logits, self.labels)
+        enough = len(self.labels) >= FEWEST_FOR_TEMPERATURE
+        temperature = fit_temperature(self.logits, self.labels) if enough else 1.0
         before, after = (
             expected_calibration_error((self.logits / t).softmax(dim=-1), self.labels) for t in (1.0, temperature)
         )
@@ -238,7 +255,8 @@ class FineTuner(Trainer):
 
         Raises:
             ValueError: it comes from another fine-tuning; the message names the fields. Only those in
-                :data:`MAY_CHANGE`, and those that a :class:`companion.Trainer` allows, may differ.
+                :data:`MAY_CHANGE`, with the steps, the warm-up and the evaluations that follow from them, and those
+                that a :class:`companion.Trainer` allows, may differ. Or it has made more updates than are asked for.
         """
         require("run" in state, "the checkpoint is of no fine-tuning; choose another folder")
         for name in SECTIONS:
@@ -248,6 +266,15 @@ class FineTuner(Trainer):
             "the texts are not those that the checkpoint was trained on and judged by: their file has changed; bring "
             "the old texts back, or start a run in another folder",
         )
+        made, f = state["step"], self.run.finetune
+        asked = f"epochs={f.epochs:g} asks" if f.epochs else "train.max_steps asks"
+        require(
+            made <= self.config.max_steps,
+            f"the run has made {made:,} steps, {asked} for {self.config.max_steps:,}; ask for as many or more, or "
+            "start a run in another folder",
+        )
+        if f.epochs:  # then nobody has set the warm-up but by fields that may change
+            state = {**state, "config": {**state["config"], "warmup_steps": self.config.warmup_steps}}
         super().load_state_dict(state)
         self.best, self.waited = state["best"], state["waited"]
         self.average = {name: value.to(self.device, copy=True) for name, value in state["average"].items()}

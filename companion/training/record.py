@@ -14,6 +14,7 @@ import torch
 
 from companion.data.stream import BatchStream
 from companion.errors import require
+from companion.files import write_text_whole
 from companion.runtime import best_device
 from companion.training import distributed
 from companion.training.loop import Record, Trainer
@@ -150,9 +151,8 @@ def _processor() -> str:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write a record, its folder too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
+    """Write a record, its folder too, whole or not at all."""
+    write_text_whole(path, json.dumps(record, indent=1) + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What stands in the folder of a pretraining: its configuration, and the weights of its steps."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from companion.errors import require
+from companion.files import write_text_whole
 from companion.models.bert import BERT
 from companion.models.gpt import GPT
 from companion.training.checkpoint import checkpoints, load_checkpoint
@@ -27,6 +28,19 @@ def read_run_values(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{folder / RUN}: {error}") from error
     return values
+
+
+def write_run_values(folder: Path, values: Mapping[str, Any]) -> Path:
+    """Write the sections of a run for :func:`read_run_values`, whole or not at all; the file.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "mine"
+    >>> write_run_values(folder, {"train": {"max_steps": 5}}).name, read_run_values(folder)
+    ('run.json', {'train': {'max_steps': 5}})
+    """
+    path = folder / RUN
+    write_text_whole(path, json.dumps(values, indent=1) + "\n")
+    return path
 
 
 def is_finetuning(values: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ The loss is with the temperature; the one that a training notes is without it.
 Letters in the shapes: N texts, C classes.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ from torch import Tensor
 
 from companion.data.imdb import rows_also_in
 from companion.data.labelled import IMDB, LabelledTexts, Part
+from companion.errors import require
 from companion.training.calibration import expected_calibration_error, negative_log_likelihood
+
+_Z = 1.959964  # 95 % of a normal distribution lie within that many standard deviations
 
 
 def class_scores(logits: Tensor, labels: Tensor, names: Sequence[str], *, temperature: float = 1.0) -> dict[str, float]:
@@ -46,6 +50,25 @@ def class_scores(logits: Tensor, labels: Tensor, names: Sequence[str], *, temper
         "ece": ece,
         "calibrated_ece": calibrated,
     }
+
+
+def accuracy_interval(right: int, n: int) -> tuple[float, float]:
+    r"""Between which accuracies the true one lies, with 95 % confidence, if ``right`` of ``n`` texts are (Wilson 1927).
+
+    These are the p for which ``|right / n - p| = z √(p (1 - p) / n)``. Unlike ``right / n ± z √(...)`` with the
+    measured share in the root, it leaves room where all are right.
+
+    Raises:
+        ValueError: there is no text, or more are right than there are.
+
+    >>> [round(p, 3) for p in accuracy_interval(8, 8)]
+    [0.676, 1.0]
+    """
+    require(0 <= right <= n and n > 0, f"{right} of {n} texts cannot be right; give 0 <= right <= n, and n > 0")
+    share, z2 = right / n, _Z**2
+    middle, half = share + z2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low, high = ((middle + sign * half) / (1 + z2 / n) for sign in (-1, 1))
+    return max(0.0, low), min(1.0, high)
 
 
 def data_scores(

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from notebooks import ROOT, code_cells, read_notebook
 
+from companion.training.finetune_config import read_finetune
+
 CELLS = {cell["id"]: cell["source"] for cell in code_cells(read_notebook(ROOT / "book" / "06_fine_tuning.ipynb"))}
 STEPS_AT_MOST = 80  # of one training: the longest texts take a fifth of a second a step
 DATA = os.environ.get("COMPANION_DATA", "")
 no_imdb = pytest.mark.skipif(not (Path(DATA) / "imdb" / "train.parquet").is_file(), reason="no IMDB in COMPANION_DATA")
-each_source = pytest.mark.parametrize("source", ["sentences", "mini", pytest.param("imdb", marks=no_imdb)])
+each_source = pytest.mark.parametrize("source", ["sentences", pytest.param("imdb", marks=no_imdb)])
 
 
 def run(names: dict[str, Any], *ids: str) -> dict[str, Any]:
@@ -33,14 +35,14 @@ def test_each_source_gives_data_and_trains_for_a_minute_at_most(source: str) -> 
     assert 0.0 < tuner.train_step()["loss"] < 3.0
 
 
-@pytest.mark.parametrize("source", ["sentences", "mini", "imdb"])
+@pytest.mark.parametrize("source", ["sentences", "imdb"])
 def test_the_checks_ask_of_each_source_what_can_be_asked(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     model = SimpleNamespace(parameters=list)
     names = {
         "SOURCE": source,
         "tuners": dict.fromkeys(("full", "layers", "lora", "probe", "scratch"), SimpleNamespace(model=model)),
         "score": lambda tuner: 0.5,  # no better than a coin
-        "gaps": {"before": 3.0, "probe": 3.0, "full": 2.9},
+        "gaps": {"before": 3.0, "probe": 3.0, "layers": 2.95, "full": 2.9},
         "stopped": SimpleNamespace(best={"step": 30}, step=30),
         "per_epoch": 1,
     }
@@ -52,3 +54,14 @@ def test_the_checks_ask_of_each_source_what_can_be_asked(source: str, capsys: py
             run(names, check)
     said = capsys.readouterr().out
     assert not [claim for claim in ("three in four", "costs some", "stopped before") if claim in said]
+
+
+def test_the_mini_reviews_are_learned_as_their_recipe_says() -> None:
+    names = run({}, "imports")
+    begin = CELLS["order-train"].split("\nreviews =")[0]
+    exec(begin, names)
+    recipe = read_finetune(ROOT / "book" / "recipes" / "mini.toml").to_dict()
+    own = names["run"].to_dict()
+    assert {name: own[name] for name in ("model", "data", "finetune", "train")} == {
+        name: recipe[name] for name in ("model", "data", "finetune", "train")
+    }

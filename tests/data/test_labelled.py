@@ -101,7 +101,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
         "no column": (
             "a.csv",
             "review,label\nGood.,pos\n",
-            r"no column 'text', only \['review', 'label'\]; .*data\.text",
+            r"no column 'text', only \['review', 'label'\]; name the right one with --set data\.text=",
         ),
         "no label": ("b.jsonl", '{"text": "Good."}\n', r"b.jsonl, line 1: there is no column 'label', only \['text'\]"),
         "not a class": (
@@ -111,12 +111,20 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
         ),
         "no value": ("d.jsonl", '{"text": "Good.", "label": null}', r"line 1: the label None is not in the class list"),
         "one class": ("e.csv", "text,label\nGood.,pos\nFine.,pos\n", r"one class only, \['pos'\], and 2 of them"),
-        "no text": ("f.csv", "text,label\n ,pos\n", r"has no text; left out {'texts without a word': 1}"),
+        "no text": ("f.csv", "text,label\n ,pos\n", r"f.csv has no text: left out: 1 text without a word; give texts"),
+        "no row": ("n.csv", "text,label\n", r"n.csv has no text: there is no row in it; give texts with words"),
+        "semicolons": (
+            "o.csv",
+            "text;label\nGood;pos\n",
+            r"'text', only \['text;label'\]; the columns must be separated by commas, not by semicolons",
+        ),
+        "tabs": ("p.csv", "review\tstars\nGood\t5\n", "the columns must be separated by commas, not by tabs"),
+        "both": ("q.csv", '"text";"label"\n"Good";"pos"\n', r"q.csv, line 1: no CSV .*must be separated by commas"),
         "no json": ("g.jsonl", "{", r"g.jsonl, line 1: no JSON"),
         "number": ("h.jsonl", '{"text": 5, "label": "pos"}', r"line 1: text is a int; a string is expected"),
         "empty": ("i.csv", "", r"i.csv is empty; the first line must name the columns"),
         "comma": ("j.csv", "text,label\nGood, or not,pos\n", r"line 2: more fields than columns"),
-        "quotes": ("k.csv", 'text,label\n"Good,pos\n', r"k.csv, line 1: no CSV"),
+        "quotes": ("k.csv", 'text,label\n"Good,pos\n', r"k.csv, line 2: no CSV"),
         "kind": ("l.tsv", "", r"is neither .csv nor .jsonl"),
         "bytes": ("m.csv", "text,label\nGo\udcffod,pos\n", r"line 2: byte 0xff is no UTF-8"),
     }
@@ -129,11 +137,14 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
         read_labelled(str(tmp_path / "gone"))
     with pytest.raises(ValueError, match=r"holds no .csv and no .jsonl file, and no folder \['neg', 'pos'\]"):
         read_labelled(str(tmp_path / "empty"))
-    for labels in (["pos"], ["a", "a"], "neg", ["a", ""], [0, 1]):
+    with pytest.raises(ValueError, match=r"""labels=\[0, 1\] must be strings; .* --set 'data\.labels=\["0", "1"\]'"""):
+        read_labelled("mini", [0, 1])
+    for labels in (["pos"], ["a", "a"], "neg", ["a", ""], 5, [None, "a"]):
         with pytest.raises(ValueError, match="must be a list of two or more different names"):
             read_labelled("mini", labels)
-    with pytest.raises(ValueError, match=r"the classes of mini are \['neg', 'pos'\], not \['pos', 'neg'\]"):
-        read_labelled("mini", ["pos", "neg"])
+    for labels in (["good", "bad"], ["neg", "pos", "mixed"]):
+        with pytest.raises(ValueError, match=r"the classes of mini are \['neg', 'pos'\], not .*; set these"):
+            read_labelled("mini", labels)
 
 
 def uneven(n=40, share=4):
@@ -165,8 +176,12 @@ def test_the_validation_split_is_stratified_seeded_and_shares_no_text():
     twice = LabelledTexts(data.texts * 2, data.labels * 2, data.names, list(range(80)))
     train, validation = split_validation(twice, 0.2, seed=3)
     assert not set(train.texts) & set(validation.texts) and len(validation) == 16
-    with pytest.raises(ValueError, match=r"nothing of \['b'\] would be left to train on"):
+    way_out = r"; give more texts, or hold none out: --set finetune\.validation=0$"
+    with pytest.raises(ValueError, match=r"nothing of \['b'\] would be left to train on" + way_out):
         split_validation(LabelledTexts(["x", "y", "z"], [0, 0, 1], ("a", "b"), [0, 1, 2]), 0.3)
+    equal = r" \(4 texts, of which 3 differ; equal texts stay on one side\)"
+    with pytest.raises(ValueError, match=r"nothing of \['b'\] would be left to train on" + equal + way_out):
+        split_validation(LabelledTexts(["x", "y", "z", "z"], [0, 0, 1, 1], ("a", "b"), [0, 1, 2, 3]), 0.3)
     with pytest.raises(ValueError, match=r"a share of 1\.0 to validate on"):
         split_validation(data, 1.0)
 
@@ -176,3 +191,29 @@ def test_mini_reviews_have_the_classes_of_imdb():
     assert train.names == ("neg", "pos") and len(train) == len(test) == 20
     assert not set(train.texts) & set(test.texts)
     assert len(read_labelled("mini")) == 2000
+
+
+def test_the_classes_of_the_reviews_may_be_numbered_in_another_order():
+    usual, turned = (read_labelled("mini", names, limit=20) for names in (["neg", "pos"], ["pos", "neg"]))
+    assert turned.names == ("pos", "neg") and turned.labels == [1 - i for i in usual.labels]
+    assert turned.texts == usual.texts and turned.digest() == usual.digest()  # the same texts, the same names
+
+
+def test_texts_of_one_class_will_do_where_nothing_is_learned_from_them(tmp_path):
+    source = write_csv(tmp_path / "a.csv", [("Good.", "pos"), ("Fine.", "pos"), ("Great.", "pos")])
+    with pytest.raises(
+        ValueError, match=r"one class only, \['pos'\], and 3 of them; a classifier learns from 2 or more"
+    ):
+        read_labelled(source)
+    assert read_labelled(source, least_classes=1).counts == {"neg": 0, "pos": 3}
+    assert len(read_labelled(source, least_classes=1, limit=2)) == 2
+
+
+def test_lines_of_objects_are_read_by_either_name(tmp_path):
+    for name in ("a.jsonl", "a.ndjson", "a.NDJSON"):
+        assert read_labelled(write_jsonl(tmp_path / name)).labels == [1, 0, 1, 0]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_jsonl(folder / "a.jsonl", ROWS[:2])
+    write_jsonl(folder / "b.ndjson", ROWS[2:])
+    assert len(read_labelled(str(folder))) == 4

@@ -52,6 +52,23 @@ def test_every_passage_is_in_one_batch_with_the_number_of_its_text():
     assert len(Passages(TEXTS, tokenizer, max_len=12, keep="head").batches(1)) == 4  # at least one a batch
 
 
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [
+        ("head", "2 of 4 texts are longer than the model reads (25 tokens); the beginning is read"),
+        ("tail", "2 of 4 texts are longer than the model reads (25 tokens); the end is read"),
+        ("both", "2 of 4 texts are longer than the model reads (25 tokens); beginning and end are read"),
+        ("windows", ""),  # all of it is read
+    ],
+)
+def test_how_many_texts_are_read_in_part(keep, words):
+    tokenizer = load_tokenizer()
+    assert Passages(TEXTS, tokenizer, max_len=27, keep=keep).said_of_longer() == words
+    assert not Passages(TEXTS, tokenizer, max_len=42, keep=keep).said_of_longer()  # the longest just fits
+    one = Passages(TEXTS, tokenizer, max_len=41, keep=keep).said_of_longer()
+    assert one.startswith("1 of 4 texts is longer") == bool(words)
+
+
 def test_what_cannot_be_cut():
     tokenizer = load_tokenizer()
     for texts, max_len, keep, words in (

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +46,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     ("files", "message"),
     [
         ({}, r"holds no \.txt and no \.jsonl file"),
-        ({"a_txt": " "}, r"no text in .*: 1 files, left out \{'empty documents': 1\}"),
+        ({"a_txt": " "}, r"no text in .* \(1 file\): left out: 1 empty document; give texts with words"),
         ({"a_txt": b"one\ntwo \xff three"}, r"a\.txt, line 2: byte 0xff is no UTF-8"),
         ({"a_jsonl": '{"text": "a"}\n{"text": '}, r"a\.jsonl, line 2: no JSON \(.*\); one object a line is expected"),
         ({"a_jsonl": '["a"]'}, r"a\.jsonl, line 1: a list; an object is expected"),
@@ -69,6 +70,14 @@ def test_a_readable_text_has_a_token():
     readable = [c for c in characters if is_readable(c)]
     assert len(readable) > 80_000
     assert all(encode_texts(readable, load_tokenizer()))
+
+
+def test_what_is_not_readable_has_no_token_or_is_unknown_whatever_it_is():
+    """Marks that nothing bears, like the vowel signs of Indian scripts: the tokenizer has no piece for any."""
+    marks = [c for c in map(chr, range(0x20000)) if unicodedata.category(c) in ("Mn", "Mc", "Me", "Cf")]
+    left = {tuple(ids) for ids in encode_texts([c for c in marks if not is_readable(c)], load_tokenizer())}
+    assert left == {(), (load_tokenizer().token_to_id("[UNK]"),)}
+    assert not any(is_readable(c) for c in marks) and is_readable("क" + "\u093e")
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -15,6 +15,23 @@ def pool(h, real):
     return (h * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
 
 
+def first_ones(h, real):
+    """Right as long as the padding stands at the end."""
+    return torch.stack([x[: int(r.sum())].mean(0) for x, r in zip(h, real, strict=True)])
+
+
+def last_ones(h, real):
+    return torch.stack([x[-int(r.sum()) :].mean(0) for x, r in zip(h, real, strict=True)])
+
+
+def one_by_one(h, real):
+    return torch.stack([x[r].mean(0) for x, r in zip(h, real, strict=True)])
+
+
+def both_but_for_no_room(ids, room):
+    return ids if len(ids) <= room else ids[: room // 4] + ids[-(room - room // 4) :]
+
+
 def both(ids, room):
     head = room // 4
     return ids if len(ids) <= room else ids[:head] + ids[len(ids) - (room - head) :]
@@ -71,12 +88,15 @@ WRONG = [
     ("check_pool", lambda h, real: (h * real[:, :, None]).mean(dim=1), "not by T"),
     ("check_pool", lambda h, real: h[:, 0], "sum over the real"),
     ("check_pool", lambda h, real: h, "one row for a text"),
+    ("check_pool", first_ones, "not the first so many"),
+    ("check_pool", last_ones, "sum over the real"),
     ("check_pool", lambda h: h, "raised TypeError"),
     ("check_pool", 1.0, "a function"),
     ("check_both", lambda ids, room: ids[:room], "it should be"),
     ("check_both", lambda ids, room: ids, "yours keeps 20"),
     ("check_both", lambda ids, room: [], "is empty"),
     ("check_both", lambda ids, room: ids[: room // 4] + ids[-(room - room // 4) :], "5 tokens"),
+    ("check_both", both_but_for_no_room, r"20 tokens, room for 0: .*ids\[-0:\] is not empty, it is the whole list"),
     ("check_both", lambda ids, room: tuple(ids), "a list"),
     ("check_both", lambda ids: ids, "raised TypeError"),
 ]
@@ -88,6 +108,19 @@ WRONG = [
     test_a_wrong_answer_gets_its_hint,
     test_the_default_dtype_of_the_notebook_does_not_matter,
 ) = make_tests(CHECKS, RIGHT, WRONG)
+
+
+def test_other_right_ways():
+    assert exercises.check_pool(one_by_one).startswith("right: ")
+
+    def in_place(h, real):
+        h[~real] = 0.0
+        count = real.sum(dim=1, keepdim=True)
+        real[:] = False
+        return h.sum(dim=1) / count
+
+    assert exercises.check_pool(in_place).startswith("right: ")
+    assert exercises.check_both(lambda ids, room: both(ids, room) if room else []).startswith("right: ")
 
 
 def test_what_stands_in_the_padding_must_not_matter():

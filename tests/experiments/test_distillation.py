@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.distil import RECIPE, main, stage_runs
+from benchmarks.distil import RECIPE, RESULT, ROOT, build_parser, command_of, main, require_same, stage_runs
 from companion import load_classifier
 from companion.cli import main as companion
 from companion.data.stream import Batch
@@ -180,7 +180,9 @@ def test_the_command_from_end_to_end_and_the_card(tmp_path, capsys):
     assert companion(["export", str(runs / "tuned"), "--record", str(record), "--out", str(out)]) == 0
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"a linear model said of {first['texts']:,} texts without labels, how likely each class is: " in card
-    assert told["command"] == "python -m benchmarks.distil " + " ".join(SET) and first["targets"] == "probabilities"
+    places = f"--out {record.as_posix()} --runs {runs.as_posix()}"
+    assert told["command"] == f"python -m benchmarks.distil {' '.join(SET)} {places}"
+    assert first["targets"] == "probabilities"
     assert load_classifier(out).predict(["A film."])[0].label in ("neg", "pos")
 
 
@@ -204,6 +206,48 @@ def test_the_command_with_another_recipe_and_a_network_that_teaches(network, tmp
     assert "2 fine-tuned networks said, averaged, of" in (out / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_command_names_what_differs_from_the_defaults_and_no_folder_of_this_machine():
+    def command(*given):
+        return command_of(build_parser().parse_args(given))
+
+    assert command() == command("--out", str(RESULT), "--runs", "runs/distilled") == "python -m benchmarks.distil"
+    given = "--hard --passes 2 --set train.seed=1 --out book/results/other.json --runs runs/other"
+    whole = given.replace("book/", f"{ROOT.as_posix()}/book/").replace("runs/", f"{ROOT.as_posix()}/runs/")
+    assert command(*given.split()) == command(*whole.split()) == f"python -m benchmarks.distil {given}"
+
+
+@pytest.mark.parametrize("record", sorted(RESULT.parent.glob("distilled*.json")), ids=lambda path: path.stem)
+def test_each_recorded_command_gives_its_record_again(record, monkeypatch):
+    """To its own file, with the configuration that is recorded; ``require_same`` would say so."""
+    monkeypatch.chdir(ROOT)
+    command = json.loads(record.read_text(encoding="utf-8"))["command"]
+    options = build_parser().parse_args(command.removeprefix("python -m benchmarks.distil").split())
+    assert command_of(options) == command and options.out.resolve() == record
+    assert options.runs.resolve() == ROOT / "runs" / record.stem
+    runs = stage_runs(options.overrides, options.recipe, passes=options.passes)
+    require_same(record, command, runs)
+    with pytest.raises(ValueError, match="move it away or give --out"):
+        require_same(record, f"{command} --passes 3", runs)
+    with pytest.raises(ValueError, match="move it away or give --out"):
+        require_same(record, command, stage_runs([*options.overrides, "train.seed=9"], options.recipe))
+
+
+def test_a_record_of_another_command_is_not_written_over(tmp_path, capsys, monkeypatch):
+    record = tmp_path / "a.json"
+    given = ["--out", str(record), "--runs", str(tmp_path), *SET]
+    assert main(given) == 0 and main(given) == 0  # the same command may end again
+    before = record.read_bytes()
+    monkeypatch.setattr("benchmarks.distil.distil", lambda *_, **__: pytest.fail("an hour for nothing"))
+    for more in (["--hard"], ["--set", "train.seed=1"], ["--passes", "2"]):
+        assert main([*given, *more]) == 1
+        assert "a.json was recorded by another command or configuration" in capsys.readouterr().err
+    record.write_text("{}", encoding="utf-8")
+    assert main(given) == 1
+    record.write_bytes(before)
+    with pytest.raises(pytest.fail.Exception, match="an hour for nothing"):
+        main(given)
+
+
 def test_a_run_that_was_stopped_between_the_stages_ends_with_the_same_weights(tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(["--out", str(tmp_path / "a.json"), "--runs", str(whole), *SET]) == 0
@@ -225,3 +269,11 @@ def test_the_second_stage_begins_where_the_first_one_ended(tmp_path):
     first, second = (load_checkpoint(tmp_path / name)["model"] for name in STAGES)
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_a_second_stage_of_another_first_one_is_no_result_of_this_one(tmp_path, capsys):
+    assert main(["--out", str(tmp_path / "a.json"), "--runs", str(tmp_path), *SET]) == 0
+    shutil.rmtree(tmp_path / "taught")
+    assert main(["--out", str(tmp_path / "b.json"), "--runs", str(tmp_path), "--hard", *SET]) == 1
+    assert "tuned holds a second stage of other settings or another first stage" in capsys.readouterr().err
+    assert not (tmp_path / "b.json").exists()

@@ -35,9 +35,10 @@ from companion.experiments.imdb_linear import (
     naive_bayes_weights,
 )
 from companion.experiments.imdb_listing import SETTINGS, Listing, listing_cell
-from companion.experiments.imdb_networks import LEAST_STEPS, RATES, few_label_changes, network_run
+from companion.experiments.imdb_networks import BATCH, LEAST_STEPS, RATES, few_label_changes, network_run
 from companion.experiments.imdb_source import Source
 from companion.experiments.listing import MendedTransformer, PositionalEncoding, Transformer
+from companion.training.finetune_config import read_finetune
 
 RECIPES = Path(__file__).resolve().parents[2] / "book" / "recipes"
 TINY = {**SETTINGS, "d_model": 8, "nhead": 2, "num_layers": 1, "length": 20, "batch_size": 8, "epochs": 2}
@@ -230,6 +231,17 @@ def test_more_labels_are_read_in_more_steps_but_not_as_often():
     epochs = [n * run.train["batch_size"] / labels for n, run, labels in zip(steps, runs, COUNTS, strict=True)]
     assert steps == sorted(steps) and epochs == sorted(epochs, reverse=True)
     assert {run.train["peak_lr"] for run in runs} == {RATES["full"]}
+
+
+@pytest.mark.parametrize("labels", [10, 300, 1000])
+def test_the_recipe_for_few_labels_of_ones_own_is_that_of_the_measured_line(labels):
+    measured, own = network_run(Cell("full", labels, 0), Source(), RECIPES), read_finetune(RECIPES / "few-labels.toml")
+    here, there = (run.train_config(-(-labels // BATCH)) for run in (own, measured))
+    same = ("max_steps", "peak_lr", "batch_size", "schedule", "weight_decay", "grad_clip")
+    assert [getattr(here, name) for name in same] == [getattr(there, name) for name in same]
+    assert abs(here.warmup_steps - there.warmup_steps) <= 1 and own.model == measured.model
+    for name in ("method", "layer_decay", "head_rate", "validation", "average"):
+        assert getattr(own.finetune, name) == getattr(measured.finetune, name)
 
 
 def test_with_all_labels_a_recipe_is_as_it_stands_and_overrides_come_last():

@@ -9,7 +9,7 @@ from small_imdb import SMALL, TEST, WHOLE, write_imdb, write_recipes
 from benchmarks import imdb as benchmark
 from companion import BERT, TransformerConfig
 from companion.experiments import imdb_networks
-from companion.experiments.imdb import FIELDS, NETWORKS, load_cells
+from companion.experiments.imdb import FIELDS, NETWORKS, Cell, load_cells, write_cell
 from companion.models.pretrained import save_pretrained
 from companion.training.checkpoint import checkpoints
 from companion.training.finetune import load_finetuned
@@ -83,12 +83,26 @@ def test_the_list_counts_what_is_missing_and_measures_nothing(run, capsys):
     assert len(load_cells(run.folder / "out")) == 1
 
 
+def test_a_time_that_nobody_knows_is_left_out_of_the_estimate(run, capsys):
+    def estimated(*times):
+        for seed, seconds in enumerate(times):
+            values = dict.fromkeys(FIELDS) | {"seconds_in_all": seconds}
+            write_cell(run.folder / "out", Cell("probe", WHOLE, seed), values)
+        assert run("--models", "probe", "--seeds", 0, 1, 2, "--list") == 0
+        return capsys.readouterr().out.splitlines()[1].split("about ")[1]
+
+    by_thumb = f"{benchmark.estimate('probe', WHOLE, [], run.folder) / 60:.1f}"
+    assert estimated(None) == f"{2 * float(by_thumb):.1f}"
+    assert estimated(None, 1200.0) == "20.0"
+
+
 def test_an_interrupted_network_goes_on_where_it_was(run, monkeypatch, capsys):
     arguments = ("--models", "full", "--labels", WHOLE, "--seeds", 0)
     step = imdb_networks.FineTuner.train_step
 
     def interrupted(self):
         record = step(self)
+        record["seconds"] += 1000  # by which the time before the interruption is told from that after it
         if self.step == 2:
             signal_to_itself()
         return record
@@ -100,7 +114,8 @@ def test_an_interrupted_network_goes_on_where_it_was(run, monkeypatch, capsys):
     monkeypatch.setattr(imdb_networks.FineTuner, "train_step", step)
     assert run(*arguments) == 0
     (cell,) = load_cells(run.folder / "out")
-    assert cell["steps"] == 4
+    assert cell["steps"] == 4 and "seconds_before" not in cell
+    assert 2000 <= cell["seconds"] < cell["seconds_in_all"] < 2900
     (folder,) = (run.folder / "runs").iterdir()
     assert [path.name for path in checkpoints(folder)][-1] == "step-00000004"
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from companion.config import TransformerConfig
+from companion.data.tokenizer import load_tokenizer
 from companion.models.bert import BERT
 from companion.models.gpt import GPT
 from companion.models.pretrained import load_pretrained, save_pretrained
@@ -101,6 +102,30 @@ def test_damaged_files_are_named(saved):
     (folder / "config.json").write_text('{"kind": "rnn", "config": {}, "about": {}}', encoding="utf-8")
     with pytest.raises(ValueError, match="kind='rnn'; expected one of"):
         load_pretrained(folder)
+    for text, words in (
+        ('{"kind": [], "config": {}, "about": {}}', r"kind=\[\]; expected one of"),
+        ('{"kind": "bert", "config": {}, "about": {}}', r"config\.json of .*: .*'vocab_size'; mend it there"),
+        ("[" * 100_000, r"config\.json of .* is missing or damaged"),
+    ):
+        (folder / "config.json").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=words):
+            load_pretrained(folder)
+
+
+def test_a_tokenizer_goes_along_and_goes_with_its_export_only(tmp_path):
+    tokenizer, model = load_tokenizer(), BERT(CONFIG)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    for folder in (theirs, tmp_path / "mine"):
+        folder.mkdir(exist_ok=True)
+        (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+        save_pretrained(folder, model, card="")
+        assert (folder / "tokenizer.json").read_text(encoding="utf-8") == "{}"  # no export was here
+        save_pretrained(folder, model, card="", tokenizer=tokenizer)
+        assert load_tokenizer(folder).get_vocab() == tokenizer.get_vocab()
+        save_pretrained(folder, model, card="")
+        assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):

@@ -34,6 +34,7 @@ def test_logits_are_those_of_the_model_whatever_stands_beside_a_text():
         alone = judge.model(torch.tensor([ids]))[0]
         torch.testing.assert_close(together[i], alone, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(judge.logits(TEXTS, tokens_per_batch=1), together, rtol=1e-5, atol=1e-5)
+    assert torch.equal(judge.logits(judge.cut(TEXTS)), together)
 
 
 def test_logits_are_averaged_over_windows():
@@ -87,6 +88,22 @@ def test_a_tokenizer_of_its_own_goes_along(tmp_path):
         load_classifier(tmp_path)
 
 
+def test_the_tokenizer_of_an_earlier_export_does_not_stay(tmp_path):
+    own = train_tokenizer(TEXTS * 3, vocab_size=60)
+    classifier(own, tokenizer_name="its own").save(tmp_path, card="")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    classifier().save(tmp_path, card="")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("README.md", "config.json", "model.safetensors", "notes.txt"),
+    ]
+    classifier(own, tokenizer_name="its own").save(tmp_path, card="")
+    with pytest.raises(ValueError, match="hold values that are not finite"):
+        judge = classifier()
+        judge.model.head.bias.data[0] = 1e6
+        judge.save(tmp_path, card="")
+    assert load_classifier(tmp_path).tokenizer.get_vocab_size() == 60  # what failed has removed nothing
+
+
 def test_what_is_damaged_or_no_classifier_is_named(tmp_path):
     with pytest.raises(ValueError, match="bert-book-imdb is a bert, which tells no classes; fine-tune it"):
         load_classifier("bert-book-imdb")
@@ -100,7 +117,7 @@ def test_what_is_damaged_or_no_classifier_is_named(tmp_path):
         ({"keep": "middle"}, "keep='middle' is not known"),
         ({"temperature": -1.0}, "temperature=-1.0 must be a finite number greater than 0"),
         ({"max_len": 13}, "max_len=13, but the model reads at most 12 tokens"),
-        (None, r"config\.json of .* is missing or damaged"),
+        (None, r"config\.json of .*: classifier=None must be an object"),
     ):
         changed = {**settings, "classifier": None if change is None else {**settings["classifier"], **change}}
         (tmp_path / "config.json").write_text(json.dumps(changed), encoding="utf-8")
@@ -108,7 +125,7 @@ def test_what_is_damaged_or_no_classifier_is_named(tmp_path):
             load_classifier(tmp_path)
     changed = {**settings, "classifier": {k: v for k, v in settings["classifier"].items() if k != "temperature"}}
     (tmp_path / "config.json").write_text(json.dumps(changed), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"settings of .* are damaged"):
+    with pytest.raises(ValueError, match=r"config\.json of .*: the classifier's settings lack \['temperature'\]"):
         load_classifier(tmp_path)
 
 

@@ -138,19 +138,25 @@ def test_the_size_of_a_keeps_that_of_x():
 
 def test_what_cannot_be_adapted_is_named_and_nothing_is_changed():
     model = classifier()
-    before = [p.requires_grad for p in model.parameters()]
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    assert all(before.values())
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
     for keywords, words in (
         ({"targets": ["q_proj", "w_q"]}, r"no linear layer is named 'w_q'; there are \['down_proj', 'head', "),
         ({"targets": ["proj"]}, "no linear layer is named 'proj'"),  # whole names only
         ({"targets": "q_proj"}, "targets='q_proj' must be a list of names"),
         ({"targets": []}, "must be a list of names"),
         ({"rank": 0}, "rank=0 must be a whole number of at least 1"),
-        ({"rank": D + 1}, f"rank=13, but a matrix of {D} x {D} has at most rank {D}"),
+        ({"rank": D + 1}, rf"rank=13, but the matrix of \S+q_proj, {D} x {D}, has at most rank {D}"),
+        # all of the chosen layers are looked at, not only those before the first that cannot be adapted
+        ({"rank": C + 1, "targets": ["q_proj", "head"]}, f"rank=5, but the matrix of head, {C} x {D}, has at"),
         ({"alpha": 0.0}, "alpha=0.0 must be a finite number greater than 0"),
     ):
         with pytest.raises(ValueError, match=words):
-            add_lora(model, **keywords)
-    assert [p.requires_grad for p in model.parameters()] == before
+            add_lora(model, generator=generator, **keywords)
+        assert {name: p.requires_grad for name, p in model.named_parameters()} == before, words
+    assert torch.equal(generator.get_state(), state)
     assert not any(isinstance(m, LoRALinear) for m in model.modules())
     with pytest.raises(ValueError, match="has no adapter to merge"):
         merge_lora(model)

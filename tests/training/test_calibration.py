@@ -39,6 +39,20 @@ def test_a_model_that_is_as_right_as_it_is_sure_has_no_error():
     assert expected_calibration_error(torch.tensor([[1.0, 0.0]]), torch.tensor([0])) == 0.0
 
 
+@pytest.mark.parametrize("bins", [10, 15])
+def test_a_text_at_an_edge_counts_to_the_bin_below_it_in_every_precision(bins):
+    for edge in range(bins // 2 + 1, bins):
+        p, middle = edge / bins, (edge - 0.5) / bins
+        rows = torch.tensor([[p, 1 - p], [middle, 1 - middle]], dtype=torch.float64)  # of one bin: the gaps add up
+        labels = torch.tensor([1, 0])
+        together = abs((0 - p) + (1 - middle)) / 2
+        for kind in (torch.float32, torch.float64):
+            assert expected_calibration_error(rows.to(kind), labels, bins=bins) == pytest.approx(together, abs=1e-6)
+        above = torch.tensor([[p + 1e-5, 1 - p - 1e-5], [middle, 1 - middle]])
+        apart = ((p + 1e-5) + (1 - middle)) / 2
+        assert expected_calibration_error(above, labels, bins=bins) == pytest.approx(apart, abs=1e-6)
+
+
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
 def test_the_temperature_undoes_a_factor_and_is_the_best_one(factor):
     logits, labels = overconfident(factor)

@@ -1,21 +1,19 @@
-"""Fine-tuning: what each method trains, what is kept, when it stops, and that a killed run ends with the same bits."""
+"""Fine-tuning: what each method trains, what is kept, when it stops, and what is refused."""
 
-import copy
 import json
-import sys
 from functools import partial
 
 import pytest
 import torch
-from small_finetuning import SHAPE, killed_between_evaluations, mini, run_of, tuner_of, write_bert
-from tiny_training import CONTEXT, KILL, differences
+from small_finetuning import SHAPE, mini, run_of, tuner_of, write_bert
 
-from companion import GPT, TransformerClassifier, TransformerConfig, load_checkpoint, load_pretrained, load_tokenizer
-from companion.data.labelled import read_labelled, split_validation
+from companion import GPT, TransformerClassifier, TransformerConfig, load_pretrained, load_tokenizer
+from companion.data.labelled import read_labelled
+from companion.data.tokenizer import save_tokenizer, train_tokenizer
 from companion.models.pretrained import save_pretrained
 from companion.models.text_classifier import mean_by_text
 from companion.nn.lora import LoRALinear
-from companion.training.checkpoint import latest_checkpoint
+from companion.training.calibration import fit_temperature
 from companion.training.finetune import (
     LabelledSplit,
     build_classifier,
@@ -28,7 +26,6 @@ from companion.training.finetuner import FeatureProbe, rate_factor
 from companion.training.objectives import Classification
 
 METHODS = ("full", "probe", "lora", "scratch")
-KILLED = 1 if sys.platform == "win32" else -KILL
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +148,23 @@ def test_the_best_weights_are_kept_and_give_the_scores_they_were_kept_for(traine
     assert float((logits.argmax(-1) == labels).double().mean()) == best[0]
     loss = torch.nn.functional.cross_entropy(logits, labels)
     assert loss.item() == pytest.approx(tuner.best["scores"]["loss"], abs=1e-5)
-    assert classifier.temperature == tuner.best["temperature"] != 1.0
+    assert classifier.temperature == tuner.best["temperature"] == 1.0  # 16 texts are too few for another one
     assert not any(isinstance(m, LoRALinear) for m in classifier.model.modules())
     assert all(p.requires_grad for p in classifier.model.parameters())
+
+
+@pytest.mark.parametrize(("n", "fitted"), [(2, False), (99, False), (100, True), (300, True)])
+def test_a_temperature_is_fitted_to_texts_enough(bert, n, fitted):
+    tuner = tuner_of(run_of(bert))
+    tuner.labels = torch.arange(n) % 2
+    tuner.logits = 4.0 * (torch.nn.functional.one_hot(tuner.labels, 2) - 0.5)
+    tuner.logits[0] *= -1  # one sure error: the likelihood asks for another temperature than 1
+    assert fit_temperature(tuner.logits, tuner.labels) != 1.0
+    tuner.judge({"loss": 0.1, "accuracy": 1 - 1 / n})
+    best = tuner.best
+    assert (best["temperature"] != 1.0) == (best["ece"] != best["calibrated_ece"]) == fitted
+    if fitted:
+        assert best["temperature"] == fit_temperature(tuner.logits, tuner.labels)
 
 
 def test_the_loss_may_choose_instead(bert):
@@ -186,6 +197,16 @@ def test_the_average_is_the_moving_average_of_the_weights(bert):
     tuner.judge(tuner.evaluate(tuner.eval_batches))
     assert torch.equal(tuner.best["model"][name], tuner.average[name])
     assert torch.equal(tuner.model.get_parameter(name), own) and not torch.equal(own, tuner.average[name])
+
+
+def test_the_average_begins_with_the_weights_that_training_begins_with(bert):
+    """Not with those that were there before others were loaded, as the second stage of a distillation does."""
+    tuner, other = tuner_of(run_of(bert)), tuner_of(run_of(bert, train={"seed": 9}))
+    tuner.model.load_state_dict(other.model.state_dict())
+    before = tuner.model.get_parameter("head.weight").detach().clone()
+    tuner.train_step()
+    keep, after = 2 / 11, tuner.model.get_parameter("head.weight").detach()
+    torch.testing.assert_close(tuner.average["head.weight"], keep * before + (1 - keep) * after, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5])
@@ -248,64 +269,7 @@ def test_it_learns(tmp_path):
         assert best < 0.7 * first, method
 
 
-# --- killed and taken up again
-
-
-def test_a_stopped_run_of_each_method_ends_with_the_same_bits(bert, trained, tmp_path):
-    for method, (run, whole) in trained.items():
-        tuner_of(run).fit(progress=False, until=7, checkpoint_dir=tmp_path / method)
-        tuner = tuner_of(run)
-        tuner.load_state_dict(load_checkpoint(tmp_path / method))
-        tuner.fit(progress=False)
-        assert differences(tuner.state_dict(), whole.state_dict()) == [], method
-
-
-def test_a_killed_run_ends_with_the_same_bits(bert, trained, tmp_path):
-    method = "lora"
-    child = CONTEXT.Process(target=killed_between_evaluations, args=(str(tmp_path), bert, method, 7))
-    child.start()
-    child.join(300)
-    assert child.exitcode == KILLED
-    run, whole = trained[method]
-    tuner = tuner_of(run)
-    assert latest_checkpoint(tmp_path).name == "step-00000006"
-    tuner.load_state_dict(load_checkpoint(tmp_path))
-    tuner.fit(progress=False, checkpoint_dir=tmp_path)
-    assert differences(tuner.state_dict(), whole.state_dict()) == []
-
-
-def test_a_resumed_run_may_be_more_patient_but_not_another_one(bert, trained):
-    state = trained["full"][1].state_dict()
-    tuner_of(run_of(bert, finetune={"patience": 3})).load_state_dict(state)
-    for sections, words in (
-        ({"data": {"keep": "head"}}, r"another section \[data\]: keep was 'windows' and is 'head'"),
-        ({"finetune": {"layer_decay": 0.8}}, "layer_decay was 0.9 and is 0.8"),
-        ({"model": {"pooling": "first"}}, "pooling was 'mean' and is 'first'"),
-        ({"train": {"peak_lr": 0.02}}, "peak_lr was 0.01 and is 0.02"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            tuner_of(run_of(bert, **sections)).load_state_dict(state)
-
-
 # --- what does not fit
-
-
-def test_a_checkpoint_of_other_texts_is_refused(bert):
-    """Or texts that were learned would be held out now."""
-    run = run_of(bert)
-    one = tuner_of(run)
-    state = copy.deepcopy(one.state_dict())
-    turned = mini().take(range(len(mini()))[::-1])
-    other = build_finetuner(run, data=LabelledSplit(*split_validation(turned, 0.2, seed=run.data.seed)))
-    with pytest.raises(ValueError, match="the texts are not those that the checkpoint was trained on and judged by"):
-        other.load_state_dict(state)
-    state.pop("texts")
-    other.load_state_dict(state)  # an older checkpoint says nothing of them
-
-
-def test_a_checkpoint_of_a_pretraining_is_refused(bert):
-    with pytest.raises(ValueError, match="of no fine-tuning; choose another folder"):
-        tuner_of(run_of(bert)).load_state_dict({"step": 3})
 
 
 def test_the_tokenizer_must_be_that_of_the_pretraining(tmp_path):
@@ -318,6 +282,29 @@ def test_the_tokenizer_must_be_that_of_the_pretraining(tmp_path):
         tuner_of(run_of(folder))
     tuner_of(run_of(folder, data={"tokenizer": folder}))
     tuner_of(run_of(folder, method="scratch"))
+
+
+def test_without_a_tokenizer_of_its_own_a_model_has_the_books(bert, tmp_path):
+    words = json.loads(load_tokenizer().to_str())
+    pieces = words["model"]["vocab"]
+    pieces["the"], pieces["of"] = pieces["of"], pieces["the"]
+    other = tmp_path / "tokenizer.json"
+    other.write_text(json.dumps(words), encoding="utf-8")
+    named = {"data": {"tokenizer": other.as_posix()}}
+    said = r"was pretrained with the book's tokenizer, and this is another, .*: --set data\.tokenizer=book"
+    for name in ("bert-book-imdb", bert):
+        with pytest.raises(ValueError, match=f"{name} {said}"):
+            tuner_of(run_of(name, **named))
+    tuner_of(run_of(bert, method="scratch", **named))  # of the model its shape alone is taken
+    other.write_text(load_tokenizer().to_str(), encoding="utf-8")
+    tuner_of(run_of(bert, **named))  # the same pieces in another file
+
+
+def test_a_model_whose_vocabulary_is_not_of_the_books_size_was_not_made_with_it(tmp_path):
+    small = train_tokenizer(mini().texts, vocab_size=400)
+    save_tokenizer(small, tmp_path / "tokenizer.json")
+    named = {"data": {"tokenizer": tmp_path.as_posix()}}
+    assert tuner_of(run_of(write_bert(tmp_path / "bert", vocab_size=400), **named)).model.config.vocab_size == 400
 
 
 def test_what_cannot_be_fine_tuned(bert, tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from companion.training.finetune import build_finetuner
 from companion.training.finetune_config import FineTuneRun, read_finetune
 
-RECIPES = sorted((Path(__file__).parents[2] / "book" / "recipes").glob("imdb-*.toml"))
+FOLDER = Path(__file__).parents[2] / "book" / "recipes"
+RECIPES = [*sorted(FOLDER.glob("imdb-*.toml")), FOLDER / "few-labels.toml"]
 LEAST = {"model": {"pretrained": "bert-book-imdb"}, "data": {"source": "imdb"}}
 
 
@@ -34,6 +35,8 @@ def test_steps_follow_from_the_epochs():
     assert (c.max_steps, c.warmup_steps, c.eval_every, c.checkpoint_every, c.seed) == (100, 20, 10, 10, 7)
     assert run_of(train={"checkpoint_every": 3}).train_config(80).checkpoint_every == 3
     assert run_of().train_config(1).eval_every == 1
+    few = run_of(finetune={"epochs": 12, "least_steps": 100})
+    assert [few.train_config(n).max_steps for n in (1, 8, 9)] == [100, 100, 108]
     given = run_of(finetune={"epochs": 0}, train={"max_steps": 9, "warmup_steps": 2}).train_config(80)
     assert (given.max_steps, given.warmup_steps, given.eval_every) == (9, 2, 0)
 
@@ -45,6 +48,7 @@ def test_steps_follow_from_the_epochs():
         ({"model": {"preset": "bert-book"}}, "method='full' starts from a pretrained model"),
         ({"data": {}}, r"\[data\] missing 1 required keyword-only argument: 'source'"),
         ({"data": {"source": "imdb", "labels": "neg"}}, r"\[data\] labels='neg' must be a list"),
+        ({"data": {"source": "imdb", "labels": [0, 1]}}, r"\[data\] labels=\[0, 1\] must be strings"),
         ({"data": {"source": 2024}}, r"""\[data\] source=2024 must be a string; .* --set 'data.source="2024"'"""),
         ({"data": {"source": "imdb", "tokenizer": 5}}, r"""tokenizer=5 must be .* --set 'data.tokenizer="5"'"""),
         ({"data": {"source": "imdb", "text": 0}}, r"""text=0 must be a string; .* --set 'data.text="0"'"""),
@@ -54,6 +58,7 @@ def test_steps_follow_from_the_epochs():
         ({"finetune": {"layer_decay": 0.0}}, "layer_decay=0.0 must be a finite number greater than 0"),
         ({"finetune": {"validation": 0.9}}, r"validation=0.9 must be in \[0, 0.5\]"),
         ({"finetune": {"average": 1.0}}, r"average=1.0 must be in \[0, 1\)"),
+        ({"finetune": {"epochs": 0, "least_steps": 9}}, "least_steps=9 is the least that epochs may come to, but"),
         ({"finetune": {"epochs": "many"}}, "epochs='many' must be a finite number"),
         (
             {"finetune": {"epochs": 0, "patience": 2}, "train": {"max_steps": 9}},
@@ -97,7 +102,7 @@ def test_a_probe_may_say_twice_how_it_reads():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_the_recipes_of_the_book_can_be_read(path):
     run = read_finetune(path, ["data.limit=100"])
-    assert run.data.limit == 100 and run.data.source == "imdb"
+    assert run.data.limit == 100 and run.data.source == ("mine.csv" if path.stem == "few-labels" else "imdb")
     assert run.train_config(704).max_steps > 0
 
 
