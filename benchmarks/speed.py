@@ -28,6 +28,7 @@ from benchmarks.recipes import text_lengths
 from benchmarks.tasks import IN_ORDER, N_TEXTS, TASKS
 from benchmarks.where import where_table
 from benchmarks.worker import Job, contenders
+from companion.files import write_text_whole
 
 OURS = ("companion", f"companion{KEPT}")
 _BERT = ("HF BERT, eager", "HF BERT, sdpa")
@@ -197,10 +198,7 @@ def store(path: Path, name: str, table: dict[str, object]) -> None:
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"command": "make bench", "tables": {}}
     record["tables"][name] = table
     record["tables"] = {known: record["tables"][known] for known in MEASURES if known in record["tables"]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
-    beside.replace(path)
+    write_text_whole(path, json.dumps(record, indent=1) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

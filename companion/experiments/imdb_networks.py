@@ -3,7 +3,6 @@
 With fewer labels than all, a recipe is changed as :func:`few_label_changes` says.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from companion.training.finetune_config import FineTuneRun, read_finetune
 from companion.training.finetune_record import finetune_summary
 from companion.training.finetuner import FineTuner
 from companion.training.pretrain import use_machine
-from companion.training.run_folder import RUN
+from companion.training.run_folder import write_run_values
 
 BATCH = 16
 LEAST_STEPS = 100
@@ -138,8 +137,7 @@ def train_in(folder: Path, tuner: FineTuner) -> float:
     if checkpoints(folder):
         tuner.load_state_dict(load_checkpoint(folder))
     before = sum(record["seconds"] for record in tuner.history)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RUN).write_text(json.dumps(tuner.run.to_dict(), indent=1) + "\n", encoding="utf-8")
+    write_run_values(folder, tuner.run.to_dict())
     tuner.fit(checkpoint_dir=folder)
     if tuner.interrupted:
         raise KeyboardInterrupt

@@ -16,6 +16,7 @@ from companion.training.finetune_config import FineTuneRun
 from companion.training.finetuner import FineTuner
 
 SHAPE = {"vocab_size": 8192, "max_len": 40, "d_model": 8, "n_layers": 2, "n_heads": 2, "d_ff": 12, "position": "rope"}
+METHODS = ("full", "probe", "lora", "scratch")
 
 
 def write_bert(folder: Path, **changes: Any) -> str:
@@ -67,3 +68,14 @@ def killed_between_evaluations(folder: str, pretrained: str, method: str, step: 
 
     tuner.optimizer.step = doomed  # type: ignore[method-assign]
     tuner.fit(progress=False, checkpoint_dir=folder)
+
+
+def trained_by_each_method(bert: str) -> dict[str, tuple[FineTuneRun, FineTuner]]:
+    """A whole run of each method: the trainer and its run."""
+    found = {}
+    for method in METHODS:
+        run = run_of(bert, method=method)
+        tuner = tuner_of(run)
+        tuner.fit(progress=False)
+        found[method] = run, tuner
+    return found

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_finetuning import SHAPE, mini, run_of, tuner_of, write_bert
+from small_finetuning import METHODS, SHAPE, mini, run_of, trained_by_each_method, tuner_of, write_bert
 
 from companion import GPT, TransformerClassifier, TransformerConfig, load_pretrained, load_tokenizer
 from companion.data.labelled import read_labelled
@@ -25,8 +25,6 @@ from companion.training.finetune import (
 from companion.training.finetuner import FeatureProbe, rate_factor
 from companion.training.objectives import Classification
 
-METHODS = ("full", "probe", "lora", "scratch")
-
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
@@ -35,14 +33,7 @@ def bert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(bert):
-    """A whole run of each method: the trainer and its run."""
-    found = {}
-    for method in METHODS:
-        run = run_of(bert, method=method)
-        tuner = tuner_of(run)
-        tuner.fit(progress=False)
-        found[method] = run, tuner
-    return found
+    return trained_by_each_method(bert)
 
 
 def weights_of(tuner):

@@ -4,7 +4,14 @@ import copy
 import sys
 
 import pytest
-from small_finetuning import killed_between_evaluations, mini, run_of, tuner_of, write_bert
+from small_finetuning import (
+    killed_between_evaluations,
+    mini,
+    run_of,
+    trained_by_each_method,
+    tuner_of,
+    write_bert,
+)
 from tiny_training import CONTEXT, KILL, differences
 
 from companion import load_checkpoint
@@ -13,7 +20,6 @@ from companion.training.checkpoint import latest_checkpoint
 from companion.training.finetune import LabelledSplit, build_finetuner
 from companion.training.schedule import learning_rate
 
-METHODS = ("full", "probe", "lora", "scratch")
 KILLED = 1 if sys.platform == "win32" else -KILL
 
 
@@ -24,14 +30,7 @@ def bert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(bert):
-    """A whole run of each method: the trainer and its run."""
-    found = {}
-    for method in METHODS:
-        run = run_of(bert, method=method)
-        tuner = tuner_of(run)
-        tuner.fit(progress=False)
-        found[method] = run, tuner
-    return found
+    return trained_by_each_method(bert)
 
 
 def test_a_stopped_run_of_each_method_ends_with_the_same_bits(bert, trained, tmp_path):
