@@ -1,12 +1,14 @@
 """A classifier that is taught by the linear model on reviews without labels, then fine-tuned on the labels.
 
-    python -m benchmarks.distil --passes 2 --set train.precision=bf16    # an hour on one core; Ctrl-C stops, it goes on
+    companion finetune book/recipes/imdb-full.toml --set train.precision=bf16    # the second teacher
+    python -m benchmarks.distil --network runs/imdb-full --passes 2 --set train.precision=bf16
     companion evaluate runs/distilled/tuned --record book/results/distilled.json
     companion export runs/distilled/tuned --record book/results/distilled.json --out companion/assets/imdb-classifier
 
-The first one writes book/results/distilled.json, teacher and both stages, and leaves the weights in runs/distilled. The
-second one reads the test split and notes what it found. Another pupil takes --out and --runs of its own: a record of
-another command or configuration is not written over.
+The second one, an hour on a core, writes book/results/distilled.json, teachers and both stages, and leaves the weights
+in runs/distilled; Ctrl-C stops it, and the same command goes on. The third one reads the test split and notes what it
+found. Another pupil takes --out and --runs of its own: a record of another command or configuration is not written
+over.
 """
 
 import argparse
@@ -42,16 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         command = command_of(options)
-        require_same(options.out, command, stage_runs(options.overrides, options.recipe, passes=options.passes))
-        record = distil(
-            options.recipe,
-            options.networks,
-            options.runs,
-            options.overrides,
-            hard=options.hard,
-            passes=options.passes,
-            command=command,
-        )
+        runs = stages_of(options)
+        require_same(options.out, command, runs)
+        record = distil(runs, options.networks, options.runs, hard=options.hard, command=command)
     except KeyboardInterrupt:
         print("benchmarks.distil: stopped; the same command goes on", file=sys.stderr)
         return 130
@@ -84,8 +79,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--hard", action="store_true", help="teach the likelier class of each text, and not how likely it is"
     )
     parser.add_argument("--passes", type=int, default=1, metavar="N", help="over the texts without labels (default: 1)")
+    parser.add_argument(
+        "--tuned",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="replace one value of the second stage alone, like finetune.epochs=2; may be given several times",
+    )
     add_overrides(parser)
     return parser
+
+
+def stages_of(options: argparse.Namespace) -> dict[str, FineTuneRun]:
+    """The run of each stage, as the options say."""
+    return stage_runs(options.overrides, options.recipe, passes=options.passes, tuned=options.tuned)
 
 
 def require_same(out: Path, command: str, runs: Mapping[str, FineTuneRun]) -> None:
@@ -113,26 +120,29 @@ def _is(config: Any, run: FineTuneRun) -> bool:
         return False
 
 
-def stage_runs(overrides: Sequence[str] = (), recipe: Path = RECIPE, *, passes: int = 1) -> dict[str, FineTuneRun]:
-    """The run of each stage; ``passes`` are those over the texts without labels."""
-    more = {"taught": [f"finetune.epochs={passes}"]}
-    return {
-        name: read_finetune(recipe, [*changes, *more.get(name, []), *overrides]) for name, changes in STAGES.items()
-    }
+def stage_runs(
+    overrides: Sequence[str] = (), recipe: Path = RECIPE, *, passes: int = 1, tuned: Sequence[str] = ()
+) -> dict[str, FineTuneRun]:
+    """The run of each stage; ``passes`` are those over the texts without labels, ``tuned`` is for the second alone.
+
+    Raises:
+        ValueError: a value is none, or the passes are set twice.
+    """
+    set_twice = passes != 1 and any(override.startswith("finetune.epochs=") for override in overrides)
+    require(
+        not set_twice,
+        f"--passes {passes} would do nothing beside --set finetune.epochs, which is for both stages; give --passes for "
+        "the first one and --tuned finetune.epochs=N for the second",
+    )
+    more = {"taught": [f"finetune.epochs={passes}", *overrides], "tuned": [*overrides, *tuned]}
+    return {name: read_finetune(recipe, [*changes, *more[name]]) for name, changes in STAGES.items()}
 
 
 def distil(
-    recipe: Path,
-    networks: Sequence[Path],
-    runs: Path,
-    overrides: Sequence[str] = (),
-    *,
-    hard: bool = False,
-    passes: int = 1,
-    command: str = "",
+    stages: Mapping[str, FineTuneRun], networks: Sequence[Path], runs: Path, *, hard: bool = False, command: str = ""
 ) -> dict[str, Any]:
     """The record of the second stage, and in it, as ``taught``, those of the first one and of the teachers."""
-    first, second = stage_runs(overrides, recipe, passes=passes).values()
+    first, second = stages.values()
     device = use_machine(first.machine)
     data = read_split(second)
     teachers = [load_teacher(folder, data) for folder in networks]
@@ -162,6 +172,7 @@ def command_of(options: argparse.Namespace) -> str:
     parts = _unless(RECIPE, "--recipe", options.recipe)
     parts += [part for path in options.networks for part in ("--network", _shown(path))] + ["--hard"] * options.hard
     parts += ["--passes", str(options.passes)] if options.passes != 1 else []
+    parts += [part for override in options.tuned for part in ("--tuned", override)]
     parts += [part for override in options.overrides for part in ("--set", override)]
     parts += _unless(RESULT, "--out", options.out) + _unless(RUNS, "--runs", options.runs)
     return shlex.join(["python", "-m", "benchmarks.distil", *parts])

@@ -278,6 +278,13 @@ def test_what_cannot_be_found_is_said_in_one_line(trained, tmp_path, capsys):
     assert "there is no record" in fails(capsys, "export", trained / "run", "--out", tmp_path, "--record", "gone.json")
 
 
+@pytest.mark.parametrize("override", ["model.d_model=8", "data.eval_tokens=96", "train.peak_lr=1", "objective.task=lm"])
+def test_an_evaluation_sets_nothing_that_would_change_the_model_or_do_nothing(trained, capsys, override):
+    said = fails(capsys, "evaluate", trained / "run", "--set", override)
+    assert f"['{override.split('=')[0]}'] cannot be set in an evaluation" in said and "data.corpus" in said
+    assert main(["evaluate", str(trained / "run"), "--set", "data.seed=3", "--set", "objective.mask_share=0.3"]) == 0
+
+
 @pytest.mark.parametrize("other", [{"data": {}, "config": {"finetune": {}}}, []])
 def test_a_record_of_another_kind_is_refused(trained, tmp_path, capsys, other):
     (tmp_path / "other.json").write_text(json.dumps(other), encoding="utf-8")

@@ -19,7 +19,7 @@ from companion.models.pretrained import load_pretrained
 from companion.models.pretrained_files import CLASSIFIER, pretrained_settings
 from companion.models.text_classifier import TextClassifier, load_classifier
 from companion.training.checkpoint import checkpoints
-from companion.training.compatibility import evaluation_run, names_set
+from companion.training.compatibility import IN_PRETRAINED_EVALUATION, evaluation_run, names_set, require_for_evaluation
 from companion.training.evaluation import evaluate
 from companion.training.finetune import load_finetuned, read_part, read_split
 from companion.training.finetune_config import FineTuneRun
@@ -138,6 +138,7 @@ def _note(path: Path, figures: dict[str, Any]) -> None:
 
 
 def _find(options: argparse.Namespace) -> tuple[RunConfig, Any, dict[str, Any]]:
+    require_for_evaluation(options.overrides, IN_PRETRAINED_EVALUATION)
     folder = Path(options.model)
     if checkpoints(folder):
         config = read_run_folder(folder, options.overrides)

@@ -6,6 +6,9 @@ from typing import Any, Self, get_args
 
 from companion.errors import require
 
+_MOST_HEADS = 1024
+"""As many are suggested at most."""
+
 
 def check_choice(name: str, value: object, choices: Any) -> None:
     """Require that ``value`` is one of a ``Literal``'s values.
@@ -30,9 +33,26 @@ def check_heads(d_model: int, n_heads: int) -> None:
     """
     check_at_least("d_model", d_model, 1)
     check_at_least("n_heads", n_heads, 1)
-    divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
+
+    def said() -> str:
+        divisors = [h for h in range(1, min(d_model, _MOST_HEADS) + 1) if d_model % h == 0]
+        return f"d_model={d_model} must be a multiple of n_heads={n_heads}; try n_heads in {divisors}"
+
+    require(d_model % n_heads == 0, said)
+
+
+def check_names(name: str, value: object) -> None:
+    """Require a list of two or more different names, as classes have them.
+
+    >>> check_names("labels", ["neg", "neg"])
+    Traceback (most recent call last):
+    ...
+    ValueError: labels=['neg', 'neg'] must be a list of two or more different names, such as ['neg', 'pos']
+    """
+    strings = isinstance(value, list | tuple) and all(isinstance(part, str) and part for part in value)
     require(
-        d_model % n_heads == 0, f"d_model={d_model} must be a multiple of n_heads={n_heads}; try n_heads in {divisors}"
+        strings and len(set(value)) == len(value) >= 2,  # type: ignore[call-overload, arg-type]
+        lambda: f"{name}={value!r} must be a list of two or more different names, such as ['neg', 'pos']",
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from companion.config import check_names
 from companion.data.imdb import load_imdb
 from companion.data.mini_reviews import mini_reviews
 from companion.data.tables import CSV, JSON_LINES, csv_rows, require_columns
@@ -179,11 +180,7 @@ def checked_names(names: Sequence[str]) -> tuple[str, ...]:
             f"'data.labels={json.dumps([str(name) for name in names], ensure_ascii=False)}'"
         ),
     )
-    good = listed and all(isinstance(name, str) and name for name in names)
-    require(
-        good and len(set(names)) == len(names) >= 2,
-        f"labels={names!r} must be a list of two or more different names, such as ['neg', 'pos']",
-    )
+    check_names("labels", names)
     return tuple(names)
 
 

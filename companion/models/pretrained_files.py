@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from companion.config import TransformerConfig, check_at_least, check_choice, check_number
+from companion.config import TransformerConfig, check_at_least, check_choice, check_names, check_number
 from companion.data.passages import Keep
 from companion.data.tokenizer import BOOK, load_tokenizer
 from companion.errors import require
@@ -127,12 +127,7 @@ def check_classifier(how: Any, *, longest: int) -> None:
     require(isinstance(how, Mapping), f"{CLASSIFIER}={how!r} must be an object with the fields {list(_SETTINGS)}")
     missing = [name for name in _SETTINGS if name not in how]
     require(not missing, f"the classifier's settings lack {missing}")
-    labels = how["labels"]
-    names = isinstance(labels, list | tuple) and all(isinstance(name, str) and name for name in labels)
-    require(
-        names and len(set(labels)) == len(labels) >= 2,
-        f"labels={labels!r} must be a list of two or more different names, such as ['neg', 'pos']",
-    )
+    check_names("labels", how["labels"])
     check_choice("pooling", how["pooling"], Pooling)
     check_at_least("max_len", how["max_len"], LEAST)
     require(how["max_len"] <= longest, f"max_len={how['max_len']}, but the model reads at most {longest} tokens")

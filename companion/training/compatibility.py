@@ -9,7 +9,7 @@ from torch import nn
 from companion.config import TrainConfig
 from companion.errors import require
 from companion.training.finetune_config import FineTuneRun
-from companion.training.runfile import MachineConfig, apply_overrides, parse_override
+from companion.training.runfile import DataConfig, MachineConfig, apply_overrides, parse_override
 
 MAY_CHANGE = ("max_steps", "eval_every", "checkpoint_every", "keep_checkpoints", "snapshots")
 """Fields of :class:`companion.TrainConfig` that a resumed run may set anew."""
@@ -19,6 +19,12 @@ IN_EVALUATION = (
     *(f"machine.{f.name}" for f in dataclasses.fields(MachineConfig)),
 )
 """Of a fine-tuning's run, what may be set anew where its classifier is evaluated: it does not change the classifier."""
+IN_PRETRAINED_EVALUATION = (
+    *(f"data.{f.name}" for f in dataclasses.fields(DataConfig) if f.name != "eval_tokens"),
+    *("objective.mask_share", "objective.chunk", "train.precision"),
+    *(f"machine.{f.name}" for f in dataclasses.fields(MachineConfig)),
+)
+"""Of a pretraining's run, what may be set anew where its model is evaluated, always on all that is held out."""
 
 
 def fields_of(config: object) -> dict[str, Any]:
@@ -96,20 +102,20 @@ def names_set(overrides: Sequence[str]) -> list[str]:
     return [".".join(parse_override(override)[:2]) for override in overrides]
 
 
-def require_for_evaluation(overrides: Sequence[str]) -> None:
-    """Require that overrides leave a trained classifier what it is: only :data:`IN_EVALUATION` may be set.
+def require_for_evaluation(overrides: Sequence[str], allowed: Collection[str] = IN_EVALUATION) -> None:
+    """Require that overrides leave a trained model what it is: only what is ``allowed`` may be set.
 
     >>> require_for_evaluation(["data.length=64", "machine.threads=1"])
     >>> require_for_evaluation(["model.pooling=first"])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: ['model.pooling'] cannot be set in an evaluation: the classifier is what its training has made of...
+    ValueError: ['model.pooling'] cannot be set in an evaluation: the model is what its training has made of it...
     """
-    other = [name for name in names_set(overrides) if name not in IN_EVALUATION]
-    there = [name for name in IN_EVALUATION if not name.startswith("machine.")]
+    other = [name for name in names_set(overrides) if name not in allowed]
+    there = [name for name in allowed if not name.startswith("machine.")]
     require(
         not other,
-        f"{other} cannot be set in an evaluation: the classifier is what its training has made of it. Only "
+        f"{other} cannot be set in an evaluation: the model is what its training has made of it. Only "
         f"{', '.join(there)} and machine.* may be set",
     )
 

@@ -4,7 +4,7 @@ A run file has six sections, of which all but the first two may be left out::
 
     [model]      pretrained = a model's name, a folder that `companion export` wrote, or a run's folder; pooling,
                  dropout; without `pretrained` the fields of TransformerConfig, or a preset, for method = "scratch"
-    [data]       source = "imdb", "mini", a folder or a .csv or .jsonl file; labels, length, keep, ...
+    [data]       source = "imdb", "mini", a folder or a .csv, .jsonl or .ndjson file; labels, length, keep, ...
     [finetune]   method = "full", "probe", "lora" or "scratch"; epochs, layer_decay, validation, patience, ...
     [lora]       rank, alpha, targets
     [train]      the fields of TrainConfig
@@ -94,7 +94,7 @@ class LabelledDataConfig(Config):
     """What is read, and how much at a time.
 
     Attributes:
-        source: ``"imdb"``, ``"mini"``, a folder, or a ``.csv`` or ``.jsonl`` file; see
+        source: ``"imdb"``, ``"mini"``, a folder, or a ``.csv``, ``.jsonl`` or ``.ndjson`` file; see
             :func:`companion.data.labelled.read_labelled`.
         labels: the names of the classes, in the order of their numbers.
         text: the column with the text.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.distil import RECIPE, RESULT, ROOT, build_parser, command_of, main, require_same, stage_runs
+from benchmarks.distil import RECIPE, RESULT, ROOT, build_parser, command_of, main, require_same, stage_runs, stages_of
 from companion import load_classifier
 from companion.cli import main as companion
 from companion.data.stream import Batch
@@ -211,7 +211,7 @@ def test_the_command_names_what_differs_from_the_defaults_and_no_folder_of_this_
         return command_of(build_parser().parse_args(given))
 
     assert command() == command("--out", str(RESULT), "--runs", "runs/distilled") == "python -m benchmarks.distil"
-    given = "--hard --passes 2 --set train.seed=1 --out book/results/other.json --runs runs/other"
+    given = "--hard --passes 2 --tuned train.seed=2 --set train.seed=1 --out book/results/o.json --runs runs/o"
     whole = given.replace("book/", f"{ROOT.as_posix()}/book/").replace("runs/", f"{ROOT.as_posix()}/runs/")
     assert command(*given.split()) == command(*whole.split()) == f"python -m benchmarks.distil {given}"
 
@@ -224,10 +224,9 @@ def test_each_recorded_command_gives_its_record_again(record, monkeypatch):
     options = build_parser().parse_args(command.removeprefix("python -m benchmarks.distil").split())
     assert command_of(options) == command and options.out.resolve() == record
     assert options.runs.resolve() == ROOT / "runs" / record.stem
-    runs = stage_runs(options.overrides, options.recipe, passes=options.passes)
-    require_same(record, command, runs)
+    require_same(record, command, stages_of(options))
     with pytest.raises(ValueError, match="move it away or give --out"):
-        require_same(record, f"{command} --passes 3", runs)
+        require_same(record, f"{command} --passes 3", stages_of(options))
     with pytest.raises(ValueError, match="move it away or give --out"):
         require_same(record, command, stage_runs([*options.overrides, "train.seed=9"], options.recipe))
 
@@ -238,7 +237,7 @@ def test_a_record_of_another_command_is_not_written_over(tmp_path, capsys, monke
     assert main(given) == 0 and main(given) == 0  # the same command may end again
     before = record.read_bytes()
     monkeypatch.setattr("benchmarks.distil.distil", lambda *_, **__: pytest.fail("an hour for nothing"))
-    for more in (["--hard"], ["--set", "train.seed=1"], ["--passes", "2"]):
+    for more in (["--hard"], ["--set", "train.seed=1"], ["--passes", "2"], ["--tuned", "train.seed=1"]):
         assert main([*given, *more]) == 1
         assert "a.json was recorded by another command or configuration" in capsys.readouterr().err
     record.write_text("{}", encoding="utf-8")
@@ -246,6 +245,14 @@ def test_a_record_of_another_command_is_not_written_over(tmp_path, capsys, monke
     record.write_bytes(before)
     with pytest.raises(pytest.fail.Exception, match="an hour for nothing"):
         main(given)
+
+
+def test_the_stages_may_differ_and_passes_that_would_do_nothing_are_refused():
+    first, second = stage_runs(["train.seed=7"], passes=2, tuned=["finetune.epochs=3", "train.peak_lr=5e-4"]).values()
+    assert (first.finetune.epochs, second.finetune.epochs, second.train["peak_lr"]) == (2, 3, 5e-4)
+    assert first.train["peak_lr"] == 1e-3 and first.train["seed"] == second.train["seed"] == 7
+    with pytest.raises(ValueError, match=r"--passes 2 would do nothing beside --set finetune\.epochs"):
+        stage_runs(["finetune.epochs=3"], passes=2)
 
 
 def test_a_run_that_was_stopped_between_the_stages_ends_with_the_same_weights(tmp_path):

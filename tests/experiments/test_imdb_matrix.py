@@ -13,6 +13,8 @@ from companion.experiments.imdb import FIELDS, NETWORKS, Cell, load_cells, write
 from companion.models.pretrained import save_pretrained
 from companion.training.checkpoint import checkpoints
 from companion.training.finetune import load_finetuned
+from companion.training.finetune_config import FineTuneRun
+from companion.training.record import read_record
 
 SHAPE = {"vocab_size": 8192, "max_len": 24, "d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff": 12, "position": "rope"}
 
@@ -143,3 +145,19 @@ def test_the_command_can_be_tried_out_on_the_mini_reviews(tmp_path):
     arguments = ["--source", "mini", "--models", "tfidf", "--labels", "30", "--seeds", "0", "--out", str(tmp_path)]
     assert benchmark.main(arguments) == 0
     assert [cell["labels"] for cell in load_cells(tmp_path)] == [30]
+
+
+@pytest.mark.parametrize("folder", ["imdb", "imdb-smaller-steps"])
+def test_each_recorded_command_of_a_network_gives_its_cell_and_configuration(folder):
+    there = [path for model in NETWORKS for path in (benchmark.RESULTS.parent / folder).glob(f"{model}-*.json")]
+    assert there
+    for path in there:
+        record = read_record(path)
+        options = benchmark.build_parser().parse_args(
+            record["command"].removeprefix("python -m benchmarks.imdb").split()
+        )
+        assert (options.out or benchmark.RESULTS).name == folder
+        (cell,) = benchmark.matrix(options.models, options.labels, options.seeds)
+        run = imdb_networks.network_run(cell, benchmark.SOURCES["imdb"], benchmark.RECIPES, options.overrides)
+        assert FineTuneRun.from_dict(record["config"]).to_dict() == run.to_dict(), path.name
+        assert cell.name == path.stem
