@@ -242,6 +242,7 @@ def test_compiles_without_a_graph_break(causal):
     ("arguments", "message"),
     [
         ((10, 3), r"d_model=10 must be a multiple of n_heads=3; try n_heads in \[1, 2, 5, 10\]"),
+        ((10**30, 7), r"d_model=1(0{30}) must be a multiple of n_heads=7; try n_heads in \[1, 2, 4, 5, .*, 1024\]"),
         ((0, 1), "d_model=0 must be a whole number of at least 1"),
         ((12, 0), "n_heads=0 must be a whole number of at least 1"),
     ],
