@@ -40,7 +40,7 @@ TRIALS: Mapping[str, tuple[str, ...]] = {
     "average of the weights": ("finetune.average=0.99",),
 }
 """What each trial replaces in the recipe."""
-CONFIG: dict[str, Any] = {"labels": 300, "judged_on": 2500, "seeds": [0], "trials": TRIALS}
+CONFIG: dict[str, Any] = {"labels": 300, "judged_on": 2500, "seeds": [0], "base": BASE, "trials": TRIALS}
 
 
 def main(
@@ -63,7 +63,7 @@ def main(
         others = others_than(source, cell, config["judged_on"])
         for name in only:
             if not record.has(trial=name, seed=seed):
-                values = tried(cell, source, [*BASE, *config["trials"][name]], others)
+                values = tried(cell, source, [*config["base"], *config["trials"][name]], others)
                 record.add({"trial": name, "seed": seed}, values)
                 print(f"{name}, seed {seed}: {values}", flush=True)
 

@@ -44,6 +44,7 @@ peak_lr = 0.01
 device = "cpu"
 log_every = 2
 """
+PROBE = ("finetune.method=probe", "lora.rank=8")
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +98,15 @@ def test_a_run_leaves_checkpoints_a_log_and_a_record(folder):
 
 def test_what_happens_is_said(folder, tmp_path, capsys):
     capsys.readouterr()
-    assert finetune(folder, tmp_path, "--set", "finetune.method=probe", "--set", "finetune.patience=1") == 0
+    probe = [word for override in PROBE for word in ("--set", override)]
+    assert finetune(folder, tmp_path, *probe, "--set", "finetune.patience=1") == 0
     said = capsys.readouterr().out
     assert re.search(r"48 texts to learn from \(\d+ neg, \d+ pos\), 12 held out", said)
     assert "probe: 18 of " in said and "valid_accuracy" in said
     assert re.search(r"best on the 12 held-out texts at step \d: accuracy \d+\.\d\d% \(95 % interval \d", said)
     assert "too few texts for a temperature, calibration error" in said
     assert f"next: companion evaluate {tmp_path.as_posix()}; companion predict" in said  # mini has a test part
-    assert finetune(folder, tmp_path, "--set", "finetune.method=probe", "--set", "finetune.patience=1") == 0
+    assert finetune(folder, tmp_path, *probe, "--set", "finetune.patience=1") == 0
     assert "nothing left to do" in capsys.readouterr().out
 
 
@@ -119,13 +121,15 @@ def test_a_run_of_few_steps_is_told_how_it_gets_more(folder, tmp_path, capsys, m
         "only 8 steps: small sets need more; add --set finetune.least_steps=100, or take book/recipes/few-labels.toml\n"
     )
     assert few in said_of("few")
-    assert few in said_of("probe", "finetune.method=probe")
+    assert few in said_of("probe", *PROBE)
+    one = said_of("one", "finetune.epochs=0", "train.max_steps=1")
+    assert "are trained, 1 step\n" in one and "only 1 step: small sets need more" in one and "done: 1 step;" in one
     by_hand = said_of("by hand", "finetune.epochs=0", "train.max_steps=3")
     assert "only 3 steps: small sets need more; add --set train.max_steps=100" in by_hand
     again = said_of("by hand", "finetune.epochs=0", "train.max_steps=3")
     assert "nothing left to do; more with --set train.max_steps=...\n" in again
     monkeypatch.setattr("companion.cli.finetune.FEW_STEPS", 8)
-    assert "steps: small sets" not in said_of("enough", "finetune.method=probe")
+    assert "steps: small sets" not in said_of("enough", *PROBE)
 
 
 def test_what_the_hint_at_the_end_says_works(folder, tmp_path, capsys):
@@ -198,6 +202,7 @@ def test_what_is_wrong_with_a_run_or_its_data_is_said_in_one_line(folder, tmp_pa
     assert "[train] TrainConfig has no field ['lr']" in of("train.lr=1")
     assert "['d_model'] follow from the pretrained model" in of("model.d_model=16")
     assert "[model] there is no field ['pool']" in of("model.pool=mean")
+    assert "['rank'] of [lora] would do nothing: method='full' has no adapters" in of("finetune.method=full")
     assert "starts from a pretrained model; name it in [model] pretrained" in of(
         "model.pretrained=", "model.preset=bert-book"
     )

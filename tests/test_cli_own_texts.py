@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,70 @@ def test_a_probe_and_a_whole_model_say_what_is_cut(tmp_path, capsys, method):
     source = write(tmp_path, ".csv", [*ROWS, LONG])
     said = finetune(capsys, tmp_path, source, "finetune.validation=0", method=method)
     assert "1 of 25 texts is longer than the model reads (10 tokens); beginning and end are read\n" in said
+
+
+def test_other_labels_have_a_way_out_that_works(tmp_path, capsys):
+    """In a training the classes can be named; a classifier knows its own, and its texts are mended."""
+    two, three = (
+        write(tmp_path, ".csv"),
+        write(tmp_path, ".jsonl", [*ROWS, *((f"So so, {i}.", "neutral") for i in range(6))]),
+    )
+    label = "line 25: the label 'neutral' is not in the class list ['neg', 'pos']"
+    said = finetune(capsys, tmp_path, three, code=1)
+    assert f"{label}; mend it, or name all classes that are there: --set 'data.labels=" in said
+    named = shlex.split(said[said.index("--set") :])[1]
+    assert "10 neg, 5 neutral, 10 pos" in finetune(capsys, tmp_path, three, named)
+    of_three = ["evaluate", str(tmp_path / "a run"), "--data"]
+    assert main([*of_three, str(two)]) == 0 and main([*of_three, "imdb"]) == 1
+    assert "knows ['neg', 'neutral', 'pos']; test it on texts of its own classes" in capsys.readouterr().err
+    said = finetune(capsys, tmp_path, two, named, code=1)
+    assert "has no text of ['neutral'], and a class without texts cannot be learned; give some, or leave it out" in said
+    assert main(["evaluate", "imdb-classifier", "--data", str(three)]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith(
+        f"{label}, and the classifier knows no other class; rename or leave out the rows with ['neutral']\n"
+    )
+
+
+def test_texts_that_the_tokenizer_does_not_know_are_said(tmp_path, capsys):
+    rows = [(f"{text} {i}", name) for i in range(12) for text, name in (("बहुत अच्छी", "pos"), ("बहुत खराब", "neg"))]
+    strange, usual = write(tmp_path, ".jsonl", rows), write(tmp_path, ".csv")
+    line = r"67 % of the tokens are \[UNK\], words with characters that the tokenizer does not know, .* companion data"
+    assert re.search(f"^{line}", finetune(capsys, tmp_path, strange), re.MULTILINE)
+    evaluate = ["evaluate", str(tmp_path / "a run"), "--data"]
+    assert main([*evaluate, str(strange)]) == 0 and re.match(f"companion: {line}", capsys.readouterr().err)
+    assert main([*evaluate, str(usual)]) == 0 and capsys.readouterr().err == ""
+
+
+def test_what_cannot_work_is_said_before_the_texts_are_read(tmp_path, capsys, monkeypatch):
+    source = write(tmp_path, ".csv")
+    monkeypatch.setattr("companion.cli.finetune.read_split", None)
+    monkeypatch.setattr("companion.cli.pretrain.build_trainer", None)
+    (tmp_path / "a run").write_text("", encoding="utf-8")
+    assert "a run cannot be the run's folder; name another one: --out FOLDER" in finetune(
+        capsys, tmp_path, source, code=1
+    )
+    recipe = Path(__file__).parents[1] / "book" / "recipes" / "bert-book-imdb.toml"
+    assert main(["pretrain", str(recipe), "--out", str(tmp_path / "a run" / "below")]) == 1
+    assert f"{tmp_path / 'a run'} is a file, so {tmp_path / 'a run' / 'below'} cannot be" in capsys.readouterr().err
+
+
+def test_what_a_classifier_cannot_do_in_a_test_is_said_by_the_name_that_was_set(tmp_path, capsys):
+    finetune(capsys, tmp_path, write(tmp_path, ".csv"))
+    exported = tmp_path / "exported"
+    assert main(["export", str(tmp_path / "a run"), "--out", str(exported)]) == 0
+    for model in (tmp_path / "a run", exported):
+        evaluate = ["evaluate", str(model), "--data", str(tmp_path / "mine.csv")]
+        for more, words in (
+            (
+                ["--set", "data.length=41"],
+                "data.length=41, but the model reads at most 40 tokens; lower it, and to have",
+            ),
+            (["--record", str(tmp_path / "nope.json")], "nope.json; `companion finetune --record` writes one"),
+            (["--data", ""], "an empty name is no data; give imdb, mini"),
+        ):
+            assert main([*evaluate, *more]) == 1 and words in capsys.readouterr().err
+        assert main([*evaluate, "--set", "data.length=40", "--set", "data.eval_keep=windows"]) == 0
 
 
 def test_files_that_cannot_be_learned_from_are_said_with_a_way_out(tmp_path, capsys):

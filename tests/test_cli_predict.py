@@ -1,4 +1,4 @@
-"""``companion predict``: kinds of files, what is cut, wrong usage, and examples that the shipped model gets right."""
+"""``companion predict``: kinds of files, what is cut or unknown, wrong usage, examples that the model gets right."""
 
 import json
 import re
@@ -64,15 +64,24 @@ def test_a_csv_row_without_a_word_is_said_and_skipped(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", "review\nGood.\n", "there is no column 'text', only ['review']; call the column with the texts so"),
+        (
+            "a.csv",
+            "review\nGood.\n",
+            "there is no column 'text', only ['review']; rename the column with the texts to 'text'",
+        ),
         ("a.csv", "id;text\n1;Good.\n", "the columns must be separated by commas, not by semicolons"),
         ("a.ndjson", "Good.\n", "a.ndjson, line 1: no JSON"),
+        ("a.jsonl", '{"review": "Good."}\n', "only ['review']; rename the field with the text to 'text'"),
+        ("a.txt", "\ufeffGood.\n".encode("utf-16-le"), "a.txt is UTF-16; save it as UTF-8, or convert it: iconv"),
+        ("a.jsonl", b'{"text": "Good\xff"}\n', "line 1: byte 0xff is no UTF-8; save the file as UTF-8"),
+        ("a.csv", "id,text\n", 'a.csv: no text with a word; give at least one, like "'),
+        ("a.txt", "", "a.txt: no text with a word; give at least one"),
         ("a.json", '[{"text": "Good."}]', 'a.json: of JSON, --file reads one object a line, like {"text": '),
         ("a.json", '{"text": "Good."}\n', "write it so, as a .jsonl file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_said_with_a_way_out(tmp_path, capsys, name, content, words):
-    (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     said = fails(capsys, "--file", tmp_path / name)
     assert words in said and said.count("\n") == 1
 
@@ -105,7 +114,34 @@ def test_nothing_is_said_of_texts_that_fit_or_where_each_answer_says_it(capsys):
     assert said == "" and (rows[0]["tokens"], rows[0]["read"]) == (600, 510)
 
 
+# --- texts that the tokenizer does not know
+
+MANY = "more than 20 % of the tokens are [UNK], words with characters that the tokenizer does not know"
+
+
+def test_a_text_in_another_script_is_said(capsys):
+    assert main(["predict", "भारत"]) == 0
+    assert capsys.readouterr().err == f"companion: {MANY}; the answer may mean little\n"
+    assert main(["predict", "A good film. 🎉🎉🎉 And more.", EXAMPLE, "[UNK]"]) == 0  # a little, and none
+    assert capsys.readouterr().err == ""
+
+
+def test_so_are_those_in_a_file_and_json_says_of_each(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text(f"{EXAMPLE}\n🎉\n\nभारत good film\n", encoding="utf-8")
+    rows, said = answers(capsys, "--file", tmp_path / "a.txt")
+    assert [(row["tokens"], row["unknown"]) for row in rows] == [(9, 0), (1, 1), (3, 1)]
+    assert said.splitlines()[1:] == [f"companion: in 2 of 3 texts {MANY}; such an answer may mean little"]
+
+
 # --- usage and help
+
+
+@pytest.mark.parametrize("arguments", [["-", "extra"], ["extra", "-"], ["-", "-"]])
+def test_standard_input_stands_alone(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", *arguments])
+    assert exit_.value.code == 2
+    assert "- is standard input, and stands alone: companion predict - < FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["Good.", "--file", "a.txt"], ["--json"]])

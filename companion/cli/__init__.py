@@ -1,17 +1,22 @@
 """The command line: ``companion data | pretrain | finetune | evaluate | predict | export``.
 
-Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 130 stopped by Ctrl-C, 141 nobody
+reads the output any more (as with ``| head``).
 """
 
 import argparse
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
+CUT_OFF = 141
+"""What a shell says of a program that wrote to a pipe without a reader, 128 + SIGPIPE."""
 COMMANDS = ("data", "pretrain", "finetune", "evaluate", "predict", "export")
 """Each is a module of this folder."""
 
@@ -25,7 +30,8 @@ and to a classifier, from texts with labels:
   companion finetune book/recipes/imdb-full.toml --set data.source=mine.csv --out runs/classes
   companion predict "A quiet film, and a good one." --model runs/classes
 
-`companion COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+`companion COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C, 141 nobody
+reads the output any more.
 """
 
 
@@ -57,9 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             code: int = options.run(options)
+            print(end="", flush=True)  # what cannot be written is noticed here, not when Python ends
         except KeyboardInterrupt:
             print("companion: stopped", file=sys.stderr)
             return INTERRUPTED
+        except BrokenPipeError:  # as `| head` does when it has enough: no failure
+            _discard_output()
+            return CUT_OFF
         except (ValueError, OSError, FloatingPointError) as error:
             print(f"companion: error: {_one_line(error)}", file=sys.stderr)
             return FAILED
@@ -70,6 +80,15 @@ def _replace_unknown(stream: Any) -> None:
     """Let a stream write ? for a character that its encoding lacks, where it would fail."""
     if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    """Send what is left to write nowhere: Python writes it when it ends, and would complain."""
+    with suppress(OSError, ValueError):  # a stream of another kind has no descriptor
+        descriptor = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
 
 
 def _one_line(error: BaseException) -> str:

@@ -162,9 +162,9 @@ def _is_classifier(name: str) -> bool:
 def _run_classifier(options: argparse.Namespace) -> int:
     config, classifier, about = _find_classifier(options)
     if options.record is not None:
-        read_record(options.record)
+        read_record(options.record, command="finetune")
     classifier.model.to(use_machine(config.machine))
-    source = options.data or config.data.source
+    source = config.data.source if options.data is None else options.data
     if options.split == VALIDATION:
         data = _held_out(config, options, classifier.about.get("texts", {}))
     else:
@@ -173,7 +173,7 @@ def _run_classifier(options: argparse.Namespace) -> int:
             f"{source} has no test split of its own; give other texts with --data, or take --split validation",
         )
         limit = config.data.limit if "data.limit" in names_set(options.overrides) else 0  # else that of the training
-        data = read_part(config, "test", source=options.data, limit=limit)
+        data = read_part(config, "test", source=options.data, limit=limit, trained=True)
     cut = classifier.cut(data.texts)
     logits = classifier.logits(cut, kind=config.train_config(1).precision)
     scores = data_scores(
@@ -188,16 +188,17 @@ def _run_classifier(options: argparse.Namespace) -> int:
     if options.record is not None:
         wrong = surest_errors(logits, torch.tensor(data.labels), data.rows)
         _note(options.record, {**about, **size, **{k: round(v, 4) for k, v in scores.items()}, "wrong_rows": wrong})
-    skipped = f"; {left_out(data.skipped)}" if data.skipped else ""
-    _print(options, about, scores, size | {"skipped": data.skipped}, f"{len(data):,} texts{skipped}")
-    if longer := cut.said_of_longer():
-        print(f"companion: {longer}", file=sys.stderr)
+    words = f"{len(data):,} text{'s' * (len(data) != 1)}" + (f"; {left_out(data.skipped)}" if data.skipped else "")
+    _print(options, about, scores, size | {"skipped": data.skipped}, words)
+    for line in (cut.said_of_longer(), cut.said_of_unknown()):
+        if line:
+            print(f"companion: {line}", file=sys.stderr)
     return 0
 
 
 def _held_out(config: FineTuneRun, options: argparse.Namespace, texts: Mapping[str, str]) -> LabelledTexts:
     require(options.data is None, "--data gives other texts, --split validation those that were held out; take one")
-    held_out = read_split(config).validation
+    held_out = read_split(config, trained=True).validation
     require(held_out is not None, "this run held no texts out; evaluate on --data instead")
     assert held_out is not None
     require(
@@ -216,7 +217,8 @@ def _find_classifier(options: argparse.Namespace) -> tuple[FineTuneRun, TextClas
     require(options.step is None, f"{folder} holds no checkpoint, so there is no --step to choose")
     classifier = load_classifier(options.model)
     require("run" in classifier.about, f"{options.model} does not say how it was trained, so its data are not known")
-    config = evaluation_run(classifier.about["run"], options.overrides)
+    longest = classifier.model.config.max_len
+    config = evaluation_run(classifier.about["run"], options.overrides, longest=longest)
     if options.overrides:
         classifier = replace(classifier, max_len=config.data.length, keep=config.data.reading)
     return config, classifier, {"model": options.model, "step": classifier.about["step"]}

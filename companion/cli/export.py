@@ -80,8 +80,8 @@ def _own_tokenizer(corpus: Path) -> Tokenizer | None:
 
 def _record(path: Path, *, finetuning: bool) -> dict[str, Any]:
     """The record, which must be of the kind that the run is."""
-    record = read_record(path)
     kind, command, key = ("fine-tuning", "finetune", "data") if finetuning else ("pretraining", "pretrain", "corpus")
+    record = read_record(path, command=command)
     require(
         isinstance(record, dict) and key in record,
         f"{path} is no record of a {kind}, as the run is; give what `companion {command} --record` wrote",

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from companion.cli.runs import INTERRUPTED, add_run_arguments, command_line, say, take_up, train
+from companion.cli.runs import INTERRUPTED, add_run_arguments, command_line, run_folder, say, take_up, train
 from companion.data.labelled import IMDB, MINI
 from companion.data.stream import BatchStream
 from companion.data.texts import left_out
@@ -33,7 +33,7 @@ adapters, merged at the end), scratch (everything, from random weights).
 
 labelled texts: imdb; mini, the book's mini reviews; a .csv file with a header; a .jsonl or .ndjson file, an object a
 line; a folder of such files, or of folders that are named like the classes and hold .txt files. What has no word is
-left out and counted; a label that is no class is an error that names the line.
+left out and counted; a label that is no class, and a class without texts, are errors that say what to do.
 """
 EPILOG = """\
 examples:
@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fine-tune, or go on."""
     config = read_finetune(options.run_file, options.overrides)
-    out = options.out or Path("runs") / options.run_file.stem
+    out = run_folder(options)
     device = use_machine(config.machine)
     data = read_split(config)
     tuner = build_finetuner(config, data=data, device=device)
@@ -119,26 +119,31 @@ def _describe(tuner: FineTuner, data: LabelledSplit) -> None:
     skipped = f"; {left_out(data.train.skipped)}" if data.train.skipped else ""
     say(f"{len(data.train):,} texts to learn from ({counts}), {held_out:,} held out{skipped}")
     cut = getattr(tuner.stream.source, "passages", None) if isinstance(tuner.stream, BatchStream) else None
-    if cut is not None and (longer := cut.said_of_longer()):
-        say(longer)
+    for line in (cut.said_of_longer(), cut.said_of_unknown()) if cut is not None else ():
+        if line:
+            say(line)
     parameters = list(tuner.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     say(
         f"{config.finetune.method}: {trained:,} of {sum(p.numel() for p in parameters):,} parameters are trained, "
-        f"{tuner.config.max_steps:,} steps"
+        f"{_steps(tuner.config.max_steps)}"
     )
     if tuner.config.max_steps < FEW_STEPS:
         more = f"finetune.least_steps={FEW_STEPS}" if config.finetune.epochs else f"train.max_steps={FEW_STEPS}"
         say(
-            f"only {tuner.config.max_steps} steps: small sets need more; add --set {more}, or take "
+            f"only {_steps(tuner.config.max_steps)}: small sets need more; add --set {more}, or take "
             "book/recipes/few-labels.toml"
         )
+
+
+def _steps(n: int) -> str:
+    return f"{n:,} step{'s' * (n != 1)}"
 
 
 def _outcome(tuner: FineTuner) -> str:
     best = tuner.best
     if best is None:
-        return f"done: {tuner.step:,} steps; nothing was held out, so the last weights are kept"
+        return f"done: {_steps(tuner.step)}; nothing was held out, so the last weights are kept"
     early = "" if tuner.step >= tuner.config.max_steps else " (stopped early)"
     n, share = len(tuner.labels), best["scores"]["accuracy"]
     low, high = accuracy_interval(round(share * n), n)
@@ -149,7 +154,7 @@ def _outcome(tuner: FineTuner) -> str:
     if n < FEWEST_FOR_TEMPERATURE and best["temperature"] == 1.0:
         calibration = f"too few texts for a temperature, calibration error {best['ece']:.2%}"
     return (
-        f"done: {tuner.step:,} steps{early}; best on the {n:,} held-out texts at step {best['step']:,}: accuracy "
+        f"done: {_steps(tuner.step)}{early}; best on the {n:,} held-out texts at step {best['step']:,}: accuracy "
         f"{share:.2%} (95 % interval {100 * low:.1f} to {100 * high:.1f} %), loss {best['scores']['loss']:.4f}; "
         f"{calibration}"
     )

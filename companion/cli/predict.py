@@ -5,39 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from companion.cli.lines import EXAMPLE, STDIN, Line, file_lines, in_groups, stdin_groups, typed_lines
 from companion.data.passages import said_of_longer
-from companion.data.tables import CSV, JSON_LINES, csv_rows
-from companion.data.texts import json_object, read_utf8, text_field
 from companion.errors import require
 from companion.models.numpy_classifier import NumpyClassifier, load_numpy_classifier
-from companion.models.prediction import Prediction
+from companion.models.prediction import Prediction, said_of_unknown
 from companion.models.pretrained_files import pretrained_names
 
 if TYPE_CHECKING:
     from companion.models.text_classifier import TextClassifier
 
 DEFAULT = "imdb-classifier"
-STDIN = "-"
-CHUNK = 256
+DASH = "-"
 FAILED = 1
-EXAMPLE = "A quiet film, and a good one."
 
 DESCRIPTION = f"""\
 Say which class a text has, and how probable that is. Nothing is downloaded.
 
 Texts stand on the command line, in a file, or on standard input (-). In a .jsonl or .ndjson file each line is an object
 with the text in its field "text"; a .csv file has a header and the text in its column "text"; in any other file, and on
-standard input, each line is a text. A line without a word is said and skipped.
+standard input, each line is a text. A line without a word is said and skipped; so is a line of text that is no UTF-8,
+and the exit code is then 1. Lines on standard input are answered as they come.
 
 MODEL is the name of a classifier that ships with the package (by default {DEFAULT}), a folder that
 `companion export` wrote, or the folder of a fine-tuning. Of a text that is longer than the model reads, a part is read,
 as it was in the training, and a line on standard error says of how many; --json says of each how many tokens it has and
-how many were read.
+how many were read. Another line says of how many texts more than a fifth of the tokens are unknown to the tokenizer, as
+words in another script are: their answers may mean little; --json says of each how many are unknown.
 """
 EPILOG = f"""\
 examples:
@@ -46,16 +44,9 @@ examples:
   cat reviews.txt | companion predict - --model runs/imdb-full
 
 with --json each line of the output is an object, like
-  {{"line": 1, "label": "pos", "probability": 0.99, "tokens": 9, "read": 9}}
+  {{"line": 1, "label": "pos", "probability": 0.99, "tokens": 9, "read": 9, "unknown": 0}}
 where line is the line of the file, or the number of the text (a row of a .csv file may end lines after it began)
 """
-
-
-class Line(NamedTuple):
-    """A text, and where it stands."""
-
-    number: int
-    text: str
 
 
 def add_parser(commands: Any) -> None:
@@ -75,25 +66,40 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a line for each text; 1 if there was none with a word."""
+    """Print a line for each text; 1 if one could not be read."""
     if bool(options.texts) == (options.file is not None):  # wrong usage: it ends here, with 2
         options.misuse(f'give texts, or --file FILE, or - for standard input, like: companion predict "{EXAMPLE}"')
-    typed = bool(options.texts) and (options.texts != [STDIN] or sys.stdin.isatty())
-    classifier = _load(options.model, typed=typed)
-    lines = iter(_lines(options))
-    said, longer, room = 0, 0, 0
-    # Somebody who types wants an answer to each line; files go faster in batches.
-    size = 1 if typed and options.texts == [STDIN] else CHUNK
-    while chunk := list(islice(lines, size)):
-        for line, prediction in _answers(classifier, chunk):
-            print(_shown(line, prediction, as_json=options.json), flush=size == 1)
+    if DASH in options.texts and len(options.texts) > 1:
+        options.misuse("- is standard input, and stands alone: companion predict - < FILE")
+    place, groups = _source(options)
+    # Who types wants the answer at once.
+    classifier = _load(options.model, typed=sys.stdin.isatty() if place == STDIN else options.file is None)
+    said, longer, room, unknown, unread = 0, 0, 0, 0, 0
+    for group in groups:
+        unread += sum(bool(line.flaw) for line in group)
+        for line, prediction in _answers(classifier, group):
+            print(_shown(line, prediction, as_json=options.json))
             said += 1
+            unknown += prediction.hardly_known
             if prediction.read < prediction.tokens:
                 longer, room = longer + 1, prediction.read
+        sys.stdout.flush()
+    require(said + unread > 0, f'{place}: no text with a word; give at least one, like "{EXAMPLE}"')
     if longer and not options.json:
         keep = classifier.how["keep"] if isinstance(classifier, NumpyClassifier) else classifier.keep
         print(f"companion: {said_of_longer(longer, said, room, keep)}", file=sys.stderr)
-    return 0 if said else FAILED
+    if unknown:
+        print(f"companion: {said_of_unknown(unknown, said)}", file=sys.stderr)
+    return FAILED if unread else 0
+
+
+def _source(options: argparse.Namespace) -> tuple[str, Iterator[list[Line]]]:
+    """Where the texts stand, and their lines, those together that are answered together."""
+    if DASH in (str(options.file), *options.texts):
+        return STDIN, stdin_groups()
+    if options.file is not None:
+        return str(options.file), in_groups(file_lines(options.file))
+    return "the command line", in_groups(typed_lines(options.texts))
 
 
 def _load(name: str, *, typed: bool) -> NumpyClassifier | TextClassifier:
@@ -115,61 +121,15 @@ def _load(name: str, *, typed: bool) -> NumpyClassifier | TextClassifier:
     return load_classifier(name)
 
 
-def _lines(options: argparse.Namespace) -> Iterable[Line]:
-    if options.file is not None and str(options.file) != STDIN:
-        return _file_lines(options.file)
-    if options.file is not None or options.texts == [STDIN]:
-        return _stdin_lines()
-    return _argument_lines(options.texts)
-
-
-def _argument_lines(texts: list[str]) -> Iterator[Line]:
-    for number, text in enumerate(texts, start=1):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # Python keeps a bad byte as half a character
-            raise ValueError(
-                f"text {number} is no UTF-8; write it in UTF-8, or put it in a file: --file FILE"
-            ) from error
-        yield Line(number, text)
-
-
-def _file_lines(path: Path) -> Iterator[Line]:
-    require(not path.is_dir(), f"{path} is a folder; --file takes one file: a .jsonl or .csv file, or a text a line")
-    require(path.is_file(), f"there is no file {path}")
-    suffix = path.suffix.lower()
-    require(
-        suffix != ".json",
-        f'{path}: of JSON, --file reads one object a line, like {{"text": "{EXAMPLE}"}}; write it so, as a .jsonl file',
-    )
-    if suffix == CSV:
-        for number, (text,) in csv_rows(path, [("text", "call the column with the texts so")]):
-            yield Line(number, text or "")
-        return
-    content = read_utf8(path).removesuffix("\n")
-    for number, line in enumerate(content.split("\n"), start=1):
-        if suffix in JSON_LINES and line.strip():
-            place = f"{path}, line {number}"
-            row = json_object(place, line)
-            require("text" in row, f"{place}: there is no field 'text', only {list(row)}")
-            line = text_field(place, row) or ""
-        yield Line(number, line)
-
-
-def _stdin_lines() -> Iterator[Line]:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield Line(number, line.decode("utf-8-sig").rstrip("\r\n"))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"standard input, line {number} is no UTF-8 ({error.reason})") from error
-
-
-def _answers(classifier: NumpyClassifier | TextClassifier, chunk: list[Line]) -> Iterator[tuple[Line, Prediction]]:
-    readable = classifier.readable([line.text for line in chunk])
-    for line, good in zip(chunk, readable, strict=True):
-        if not good:
+def _answers(classifier: NumpyClassifier | TextClassifier, group: list[Line]) -> Iterator[tuple[Line, Prediction]]:
+    lines = []
+    for line, good in zip(group, classifier.readable([line.text for line in group]), strict=True):
+        if good:
+            lines.append(line)
+        elif line.flaw:
+            print(f"companion: error: {line.flaw}", file=sys.stderr)
+        else:
             print(f"companion: line {line.number} has no word; skipped", file=sys.stderr)
-    lines = [line for line, good in zip(chunk, readable, strict=True) if good]
     if lines:
         yield from zip(lines, classifier.predict([line.text for line in lines]), strict=True)
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from companion.cli.runs import INTERRUPTED, add_run_arguments, command_line, say, take_up, train
+from companion.cli.runs import INTERRUPTED, add_run_arguments, command_line, run_folder, say, take_up, train
 from companion.training import distributed
 from companion.training.loop import Trainer
 from companion.training.pretrain import build_trainer, use_machine
@@ -58,7 +58,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
     config = read_run(options.run_file, options.overrides)
-    out = options.out or Path("runs") / options.run_file.stem
+    out = run_folder(options)
     with distributed.join() as device:
         own = use_machine(config.machine)
         trainer = build_trainer(config, device=device or own)

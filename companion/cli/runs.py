@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from companion.errors import require
 from companion.training import distributed
 from companion.training.checkpoint import latest_checkpoint, load_checkpoint
 from companion.training.loop import Trainer
@@ -38,6 +39,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="begin anew; FOLDER must hold no checkpoint")
     parser.add_argument("--record", type=Path, metavar="FILE.json", help="write the run's record when it has ended")
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The run's folder: what --out names, or else the run file.
+
+    Raises:
+        ValueError: a file stands there, or on the way there.
+    """
+    out: Path = options.out or Path("runs") / options.run_file.stem
+    file = next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None)
+    require(file is None, f"{file} is a file, so {out} cannot be the run's folder; name another one: --out FOLDER")
+    return out
 
 
 def _override(text: str) -> str:

@@ -8,17 +8,16 @@ seed, and texts that are equal stay on the same side.
 import hashlib
 import json
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from companion.config import check_names
 from companion.data.imdb import load_imdb
+from companion.data.labelled_files import read_labelled_files, set_labels
 from companion.data.mini_reviews import mini_reviews
-from companion.data.tables import CSV, JSON_LINES, csv_rows, require_columns
-from companion.data.texts import is_readable, json_object, left_out, read_utf8, text_field, visible_files
+from companion.data.texts import left_out
 from companion.errors import require
 
 IMDB, MINI = "imdb", "mini"
@@ -81,7 +80,7 @@ def read_labelled(
     label: str = "label",
     limit: int = 0,
     seed: int = 0,
-    least_classes: int = 2,
+    trained: bool = False,
 ) -> LabelledTexts:
     """The labelled texts of a source.
 
@@ -97,27 +96,29 @@ def read_labelled(
             class comes up by chance. A smaller sample is the beginning of a larger one. 0 = all (of the mini reviews
             :data:`MINI_REVIEWS`).
         seed: of the sample.
-        least_classes: of how many classes there must be texts in a file or folder; one will do to test a classifier.
+        trained: whether the names are the classes of a classifier that is tested. Then a file or folder may lack texts
+            of some of them, and no error says to name other ones. Else there must be texts of each.
 
     Raises:
         ValueError: no such source, a file that is not what its name says, a missing column, a label that is no class,
-            folders of the classes in several places, a train and a test part, too few classes, or a ``limit`` that
-            there are not enough texts for. The message names file and line.
+            folders of the classes in several places, a train and a test part, a class without texts, or a ``limit``
+            that there are not enough texts for. The message names file and line.
     """
     names = checked_names(names)
+    require(bool(source), f"an empty name is no data; give {IMDB}, {MINI}, a folder (. is this one) or a file")
     if source in (IMDB, MINI):
-        require(
-            set(names) == set(SENTIMENT),
-            f"the classes of {source} are {list(SENTIMENT)}, not {list(names)}; set these",
-        )
+        asked = f"not {list(names)}; set these: {set_labels(SENTIMENT)}"
+        if trained:
+            asked = f"and this classifier knows {list(names)}; test it on texts of its own classes: --data FILE"
+        require(set(names) == set(SENTIMENT), f"the classes of {source} are {list(SENTIMENT)}, {asked}")
         return _reviews(source, names, part, limit, seed)
-    found = _from_files(Path(source), names, text, label)
+    root = Path(source)
+    require(root.exists(), f"there is no data {str(root)!r}; give {IMDB}, {MINI}, a folder or a file")
+    texts, labels, rows, skipped = read_labelled_files(root, names, text=text, label=label, trained=trained)
+    found = LabelledTexts(texts, labels, names, rows, skipped)
     present = [name for name, n in found.counts.items() if n]
-    require(
-        len(present) >= least_classes,
-        f"{source} has texts of one class only, {present}, and {len(found)} of them; a classifier learns from "
-        f"{least_classes} or more",
-    )
+    if not trained:
+        _require_each(found, source, present)
     if not limit:
         return found
     require(
@@ -184,6 +185,22 @@ def checked_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _require_each(found: LabelledTexts, source: str, present: list[str]) -> None:
+    """Require texts of each class, to learn from."""
+    missing = [name for name in found.names if name not in present]
+    skipped = f" ({left_out(found.skipped)})" if found.skipped else ""
+    require(
+        len(present) > 1,
+        f"{source} has texts of one class only, {present}, and {len(found)} of them{skipped}; a classifier learns from "
+        f"2 or more: give texts of {missing}, too",
+    )
+    require(
+        not missing,
+        f"{source} has no text of {missing}{skipped}, and a class without texts cannot be learned; give some, or leave "
+        f"it out: {set_labels(present)}",
+    )
+
+
 def _reviews(source: str, names: tuple[str, ...], part: Part, limit: int, seed: int) -> LabelledTexts:
     number = [names.index(name) for name in SENTIMENT]
     if source == IMDB:
@@ -204,83 +221,3 @@ def _in_turn(data: LabelledTexts, seed: int) -> list[int]:
     firsts = [queue[0] for queue in queues.values()]
     rest = sorted(place.keys() - set(firsts), key=lambda i: (place[i], data.labels[i]))
     return firsts + rest
-
-
-def _from_files(root: Path, names: tuple[str, ...], text: str, label: str) -> LabelledTexts:
-    if root.is_dir():
-        files = _data_files(root, names)
-    else:
-        require(root.is_file(), f"there is no data {str(root)!r}; give {IMDB}, {MINI}, a folder or a file")
-        require(
-            root.suffix.lower() in (CSV, *JSON_LINES), f"{root} is neither .csv nor .jsonl (.ndjson); give one of these"
-        )
-        files = [root]
-    texts: list[str] = []
-    labels: list[int] = []
-    rows: list[int] = []
-    row = 0
-    skipped: Counter[str] = Counter()
-    for path in sorted(files, key=lambda p: p.relative_to(root).as_posix() if p != root else ""):
-        for place, content, value in _rows(path, text, label):
-            number = _class(place, value, names)
-            if content is None or not is_readable(content):
-                skipped["texts without a word"] += 1
-            else:
-                texts.append(content)
-                labels.append(number)
-                rows.append(row)
-            row += 1
-    missing = left_out(skipped) if skipped else "there is no row in it"
-    require(bool(texts), f"{root} has no text: {missing}; give texts with words, each with its label")
-    return LabelledTexts(texts, labels, names, rows, dict(skipped))
-
-
-def _data_files(root: Path, names: tuple[str, ...]) -> list[Path]:
-    files = [p for p in visible_files(root) if _is_data(p, names)]
-    require(bool(files), f"{root} holds no .csv and no .jsonl file, and no folder {list(names)} with .txt files")
-    places = sorted({p.parent.parent.as_posix() for p in files if p.suffix.lower() == ".txt"})
-    require(
-        len(places) <= 1,
-        f"{root} has folders of the classes in several places, {places}, which may be a training and a test part; give "
-        "one of these as the source",
-    )
-    parts = {name.lower() for p in files for name in p.relative_to(root).with_suffix("").parts} - set(names)
-    require(not {"train", "test"} <= parts, f"{root} has a train and a test part; give one of these as the source")
-    return files
-
-
-def _is_data(path: Path, names: tuple[str, ...]) -> bool:
-    suffix = path.suffix.lower()
-    return suffix in (CSV, *JSON_LINES) or (suffix == ".txt" and path.parent.name in names)
-
-
-def _rows(path: Path, text: str, label: str) -> Iterator[tuple[str, str | None, Any]]:
-    """Place, text and label of each row of a file."""
-    columns = [
-        (text, "name the right one with --set data.text=..."),
-        (label, "name the right one with --set data.label=..."),
-    ]
-    if path.suffix.lower() == ".txt":
-        yield str(path), read_utf8(path), path.parent.name
-    elif path.suffix.lower() == CSV:
-        for line, (content, value) in csv_rows(path, columns):
-            yield f"{path}, line {line}", content, value
-    else:
-        for number, content in enumerate(read_utf8(path).split("\n"), start=1):
-            if content.strip():
-                place = f"{path}, line {number}"
-                row = json_object(place, content)
-                require_columns(place, list(row), columns)
-                yield place, text_field(place, row, text), row[label]
-
-
-def _class(place: str, value: Any, names: tuple[str, ...]) -> int:
-    name = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else value
-    require(
-        name in names,
-        lambda: (
-            f"{place}: the label {value!r} is not in the class list {list(names)}; mend it, or name all classes with "
-            "--set 'data.labels=[...]'"
-        ),
-    )
-    return names.index(name)

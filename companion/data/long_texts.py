@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from companion.config import check_choice
-from companion.data.passages import Keep, passages, said_of_longer
+from companion.data.passages import Keep, passages, said_of_longer, said_of_unknown_tokens
 from companion.data.stream import Batch
 from companion.data.tokenizer import encode_texts, special_ids
 from companion.errors import require
@@ -39,6 +39,7 @@ class Passages:
         text: the number of the text that each passage is from.
         lengths: how many tokens each passage has, the special ones included.
         tokens: how many tokens each *text* has, the special ones included.
+        unknown: how many tokens of the passages are ``[UNK]``.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, *, max_len: int, keep: Keep) -> None:
@@ -57,11 +58,16 @@ class Passages:
         self._starts = self.lengths.cumsum(0) - self.lengths
         row = [i for _, part in parts for i in (special.cls, *part, special.sep)]
         self._ids = torch.tensor(row, dtype=torch.int32)
+        self.unknown = int((self._ids == special.unk).sum())
 
     def said_of_longer(self) -> str:
         """How many texts are read in part, in words; empty if none is. See :mod:`companion.data.passages`."""
         longer = int((self.tokens > self.max_len).sum())
         return said_of_longer(longer, len(self.tokens), self.max_len - 2, self.keep)
+
+    def said_of_unknown(self) -> str:
+        """That too many tokens are ``[UNK]``, and what helps; empty if not. See :mod:`companion.data.passages`."""
+        return said_of_unknown_tokens(self.unknown, int((self.lengths - 2).sum()))
 
     def ids(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """These passages (B, T), padded to the longest, and their padding (B, T), None if there is none."""

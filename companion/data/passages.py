@@ -11,6 +11,8 @@ Keep = Literal["head", "tail", "both", "windows"]
 Its ``"head"``, its ``"tail"``, or ``"both"``: a quarter from its head and the rest from its tail (Sun et al. 2019 found
 the opinion at both ends). Or all of it, in ``"windows"``.
 """
+MOST_UNKNOWN = 0.2
+"""Where a larger share of the tokens is ``[UNK]``, a model hardly sees what it reads."""
 _READ = {"head": "the beginning is", "tail": "the end is", "both": "beginning and end are"}
 # How much of the room the beginning of a text gets.
 _HEAD = {"head": 1.0, "tail": 0.0, "both": 0.25}
@@ -36,6 +38,28 @@ def passages(ids: Sequence[int], room: int, keep: Keep) -> list[list[int]]:
         return [ids[start : start + room] for start in starts]
     head = int(_HEAD[keep] * room)
     return [ids[:head] + ids[len(ids) - (room - head) :]]
+
+
+def said_of_unknown_tokens(unknown: int, n: int) -> str:
+    """A line about texts in which too many tokens are ``[UNK]``, and the way out; empty if there are not.
+
+    Args:
+        unknown: how many of the tokens are ``[UNK]``.
+        n: how many tokens there are, without those that begin and end a text.
+
+    >>> said_of_unknown_tokens(8, 40)
+    ''
+    >>> said_of_unknown_tokens(30, 40)[:80]
+    '75 % of the tokens are [UNK], words with characters that the tokenizer does not '
+    """
+    if unknown <= MOST_UNKNOWN * n:
+        return ""
+    return (
+        f"{100 * unknown / n:.0f} % of the tokens are [UNK], words with characters that the tokenizer does not know, "
+        "and all the same to the model; train both on such texts: companion data TEXTS --vocab-size N --out CORPUS, "
+        "companion pretrain RUN.toml --set data.corpus=CORPUS --set model.vocab_size=N --out MODEL, then companion "
+        "finetune RUN.toml --set model.pretrained=MODEL --set data.tokenizer=CORPUS"
+    )
 
 
 def said_of_longer(longer: int, n: int, room: int, keep: Keep) -> str:

@@ -33,8 +33,8 @@ def csv_rows(path: Path, columns: Sequence[tuple[str, str]]) -> list[Row]:
         columns: the name of each, and what an error says to do where it is missing.
 
     Raises:
-        ValueError: no UTF-8, no CSV, an empty file, a missing column, or a row with more fields than columns. The
-            message names file and line.
+        ValueError: no UTF-8, no CSV, an empty file, a column that is missing or there twice, or a row with more fields
+            than columns. The message names file and line.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "a.csv")
@@ -49,6 +49,8 @@ def csv_rows(path: Path, columns: Sequence[tuple[str, str]]) -> list[Row]:
             head = list(reader.fieldnames or [])
             require(bool(head), f"{path} is empty; the first line must name the columns")
             require_columns(str(path), head, columns)
+            twice = [name for name, _ in columns if head.count(name) > 1]
+            require(not twice, f"{path}: several columns are called {twice}; rename all but the right one")
             for row in reader:
                 require(
                     None not in row,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from companion.config import Pairing, TransformerConfig
-from companion.data.passages import Keep, passages
+from companion.data.passages import passages
 from companion.data.tokenizer import encode_texts, special_ids
 from companion.models.prediction import Prediction, predictions
 from companion.models.pretrained_files import (
@@ -75,9 +75,14 @@ class NumpyClassifier:
         z = self.logits(texts) / self.how["temperature"]
         p = np.exp(z - z.max(axis=-1, keepdims=True))
         p /= p.sum(axis=-1, keepdims=True)
-        sizes = [len(ids) for ids in encode_texts(texts, self.tokenizer)]
-        keep: Keep = self.how["keep"]
-        return predictions(p.tolist(), sizes, self.how["labels"], max_len=self.how["max_len"], keep=keep)
+        return predictions(
+            p.tolist(),
+            encode_texts(texts, self.tokenizer),
+            self.how["labels"],
+            unk=special_ids(self.tokenizer).unk,
+            max_len=self.how["max_len"],
+            keep=self.how["keep"],
+        )
 
     def readable(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts have a token at all."""

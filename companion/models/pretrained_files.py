@@ -47,7 +47,7 @@ def find_pretrained(name_or_folder: str | Path) -> Traversable:
     require(
         (folder / CONFIG).is_file(),
         f"no pretrained model {str(name_or_folder)!r}: {shipped} ship with the package; or give a folder that "
-        "`companion export` wrote",
+        "`companion export` wrote; a command also takes a run's folder that holds a checkpoint (step-...)",
     )
     return folder
 

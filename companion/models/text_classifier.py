@@ -17,7 +17,7 @@ from companion.config import Precision
 from companion.data.long_texts import Passages
 from companion.data.passages import Keep
 from companion.data.stream import Batch
-from companion.data.tokenizer import BOOK, encode_texts
+from companion.data.tokenizer import BOOK, encode_texts, special_ids
 from companion.errors import require
 from companion.models.classifier import TransformerClassifier
 from companion.models.prediction import Prediction, predictions
@@ -166,8 +166,14 @@ class TextClassifier:
         Raises:
             ValueError: there is no text, or one without a token; :meth:`readable` tells them beforehand.
         """
-        sizes = [len(ids) for ids in encode_texts(texts, self.tokenizer)]
-        return predictions(self.probabilities(texts).tolist(), sizes, self.labels, max_len=self.max_len, keep=self.keep)
+        return predictions(
+            self.probabilities(texts).tolist(),
+            encode_texts(texts, self.tokenizer),
+            self.labels,
+            unk=special_ids(self.tokenizer).unk,
+            max_len=self.max_len,
+            keep=self.keep,
+        )
 
     def readable(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts have a token at all."""

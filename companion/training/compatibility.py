@@ -120,10 +120,15 @@ def require_for_evaluation(overrides: Sequence[str], allowed: Collection[str] = 
     )
 
 
-def evaluation_run(values: Mapping[str, Any], overrides: Sequence[str]) -> FineTuneRun:
+def evaluation_run(values: Mapping[str, Any], overrides: Sequence[str], *, longest: int | None = None) -> FineTuneRun:
     """The run of a trained classifier, with what an evaluation sets anew.
 
     The classes keep their numbers: names in another order mean the same, since data are numbered by name.
+
+    Args:
+        values: the sections that it was trained with.
+        overrides: what is set anew.
+        longest: tokens that its model reads at most; None = not known.
 
     Raises:
         ValueError: an override that would change the classifier, names that are not those of its classes, or a value
@@ -141,5 +146,10 @@ def evaluation_run(values: Mapping[str, Any], overrides: Sequence[str]) -> FineT
         "data.keep" not in names or changed.data.reading == changed.data.keep,
         f"keep={changed.data.keep!r}, but eval_keep={changed.data.eval_keep!r} is what an evaluation goes by; set "
         "data.eval_keep",
+    )
+    require(
+        longest is None or changed.data.length <= longest,
+        f"data.length={changed.data.length}, but the model reads at most {longest} tokens; lower it, and to have "
+        "longer texts read to the end, in parts, set data.eval_keep=windows",
     )
     return dataclasses.replace(changed, data=dataclasses.replace(changed.data, labels=labels))

@@ -68,19 +68,29 @@ class LabelledSplit:
         return {name: data.digest() for name, data in parts.items() if data is not None}
 
 
-def read_part(run: FineTuneRun, part: Part, *, source: str | None = None, limit: int = 0) -> LabelledTexts:
+def read_part(
+    run: FineTuneRun, part: Part, *, source: str | None = None, limit: int = 0, trained: bool = False
+) -> LabelledTexts:
     """The labelled texts that a run names, or those of another source with the same columns and classes.
 
-    Texts to learn from must be of two classes at least; texts to be tested on may be of one.
+    Texts to learn from must be of each class; texts that a ``trained`` classifier is tested on may lack some.
     """
     d = run.data
-    how = {"limit": limit, "seed": d.seed, "least_classes": 2 if part == "train" else 1}
-    return read_labelled(source or d.source, d.labels, part=part, text=d.text, label=d.label, **how)
+    return read_labelled(
+        d.source if source is None else source,
+        d.labels,
+        part=part,
+        text=d.text,
+        label=d.label,
+        limit=limit,
+        seed=d.seed,
+        trained=trained,
+    )
 
 
-def read_split(run: FineTuneRun) -> LabelledSplit:
-    """The texts to train on, and those held out of them."""
-    data = read_part(run, "train", limit=run.data.limit)
+def read_split(run: FineTuneRun, *, trained: bool = False) -> LabelledSplit:
+    """The texts to train on, and those held out of them; ``trained`` as in :func:`read_part`."""
+    data = read_part(run, "train", limit=run.data.limit, trained=trained)
     if not run.finetune.validation:
         return LabelledSplit(data, None)
     return LabelledSplit(*split_validation(data, run.finetune.validation, seed=run.data.seed))
@@ -92,12 +102,13 @@ def load_trunk(source: str) -> BERT:
     Raises:
         ValueError: there is no such model, or it is no BERT.
     """
-    folder = Path(source)
-    model = load_run(folder, read_run_folder(folder))[0] if checkpoints(folder) else load_pretrained(source)
+    folder, way_out = Path(source), "a classifier starts from a BERT, which looks both ways, such as bert-book-imdb"
+    started = bool(checkpoints(folder))
     require(
-        isinstance(model, BERT),
-        f"{source} is a {type(model).__name__}; a classifier starts from a BERT, which looks both ways",
+        not (started and is_finetuning(read_run_values(folder))), f"{source} is the run of a fine-tuning; {way_out}"
     )
+    model = load_run(folder, read_run_folder(folder))[0] if started else load_pretrained(source)
+    require(isinstance(model, BERT), f"{source} is a {type(model).__name__}; {way_out}")
     assert isinstance(model, BERT)
     return model
 
@@ -296,6 +307,6 @@ def load_finetuned(
     folder = Path(folder)
     values = read_run_values(folder)
     require(is_finetuning(values), f"{folder} is the run of a pretraining; fine-tune it: companion finetune")
-    run = evaluation_run(values, overrides)
     state = load_state(folder, step)
+    run = evaluation_run(values, overrides, longest=state["model_config"]["max_len"])
     return finetuned(run, state), run, state

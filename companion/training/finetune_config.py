@@ -10,9 +10,10 @@ A run file has six sections, of which all but the first two may be left out::
     [train]      the fields of TrainConfig
     [machine]    threads, device, fast_float32, log_every
 
-An unknown section or key is an error.
+An unknown section or key is an error, and so is, in a training, a value that would do nothing.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -124,6 +125,8 @@ class LabelledDataConfig(Config):
     def __post_init__(self) -> None:
         for name in ("source", "text", "label", "tokenizer"):
             _check_string("data", name, getattr(self, name))
+        for name, such in {"source": "mine.csv", "tokenizer": BOOK}.items():  # an empty path is the present folder
+            require(bool(getattr(self, name)), f"{name}='' names nothing; give a path or a name, such as {such}")
         for name, least in {"limit": 0, "length": 3, "tokens_per_batch": 0, "seed": 0}.items():
             check_at_least(name, getattr(self, name), least)
         check_choice("keep", self.keep, Keep)
@@ -226,9 +229,21 @@ class FineTuneRun:
 
     def require_used(self) -> None:
         """Refuse what a training would ignore. A run that is only evaluated may read long texts in another way."""
-        d = self.data
-        if self.finetune.method != "probe":
+        d, f, usual = self.data, self.finetune, LoRAConfig().to_dict()
+        idle = [name for name, value in self.lora.to_dict().items() if f.method != "lora" and value != usual[name]]
+        require(
+            not idle,
+            f"{idle} of [lora] would do nothing: method={f.method!r} has no adapters; leave them out, or at their "
+            f"defaults ({', '.join(f'lora.{name}={json.dumps(usual[name])}' for name in idle)}), or set "
+            "finetune.method=lora",
+        )
+        if f.method != "probe":
             return
+        require(
+            f.layer_decay == 1.0,
+            f"layer_decay={f.layer_decay:g} would do nothing: method='probe' trains the head alone; leave it out, or "
+            "set finetune.layer_decay=1",
+        )
         require(
             d.reading == d.keep,
             f"keep={d.keep!r} and eval_keep={d.eval_keep!r}, but method='probe' reads each text once, for training and "

@@ -155,13 +155,13 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
     write_text_whole(path, json.dumps(record, indent=1) + "\n")
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_record` wrote.
+def read_record(path: Path, *, command: str = "pretrain") -> dict[str, Any]:
+    """Read what :func:`write_record` wrote; the command is the one that makes a record of this kind.
 
     Raises:
         ValueError: there is no such file, or it is no JSON.
     """
-    require(path.is_file(), f"there is no record {path}; `companion pretrain --record` writes one")
+    require(path.is_file(), f"there is no record {path}; `companion {command} --record` writes one")
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

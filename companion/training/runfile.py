@@ -196,7 +196,7 @@ def read_sections(path: str | Path, overrides: Sequence[str], make: Callable[[di
     path = Path(path)
     require(path.is_file(), f"there is no run file {path}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     try:

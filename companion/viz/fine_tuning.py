@@ -124,6 +124,8 @@ def label_curves(
 ) -> Axes:
     """Draw accuracy against the number of labels, a line for each model that ``names`` has, with its spread as bars.
 
+    What was measured once has no bar.
+
     Args:
         rows: what was measured, in any order.
         names: what each model is called, up to six.
@@ -144,7 +146,7 @@ def label_curves(
             ax.errorbar(
                 [r.labels for r in own],
                 [r.accuracy for r in own],
-                yerr=[r.spread or 0.0 for r in own],
+                yerr=[np.nan if r.spread is None else r.spread for r in own],
                 linestyle=dashes,
                 marker=marker,
                 markersize=5,
@@ -192,7 +194,7 @@ def reliability(lines: Mapping[str, tuple[Any, Any]], *, title: str, bins: int =
             marker=marker,
             label=name,
         )
-    ax.set(title=title, xlabel="how sure the model is", ylabel="share that is right")
+    ax.set(title=title, xlabel="probability of the guess", ylabel="share that is right")
     ax.legend(fontsize="small")
     return ax
 

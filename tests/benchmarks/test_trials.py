@@ -15,6 +15,7 @@ SMALL = {
     "labels": 24,
     "judged_on": 30,
     "seeds": [0],
+    "base": BASE,
     "trials": {"recipe": TINY, "faster": (*TINY, "train.peak_lr=1.0")},
 }
 

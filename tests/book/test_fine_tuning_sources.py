@@ -42,7 +42,7 @@ def test_the_checks_ask_of_each_source_what_can_be_asked(source: str, capsys: py
         "SOURCE": source,
         "tuners": dict.fromkeys(("full", "layers", "lora", "probe", "scratch"), SimpleNamespace(model=model)),
         "score": lambda tuner: 0.5,  # no better than a coin
-        "gaps": {"before": 3.0, "probe": 3.0, "layers": 2.95, "full": 2.9},
+        "gaps": {"before": 3.0, "probe": 3.0, "layers": 2.95, "full": 2.9, "shipped": 6.0},
         "stopped": SimpleNamespace(best={"step": 30}, step=30),
         "per_epoch": 1,
     }

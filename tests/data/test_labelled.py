@@ -109,7 +109,22 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
             "text,label\nGood.,pos\nSo so.,mixed\n",
             r"line 3: the label 'mixed' is not in the class",
         ),
-        "no value": ("d.jsonl", '{"text": "Good.", "label": null}', r"line 1: the label None is not in the class list"),
+        "no value": (
+            "d.jsonl",
+            '{"text": "Good.", "label": null}',
+            r"line 1: the label None is not in the class list .*; a label is a word or a whole number: mend it",
+        ),
+        "empty": (
+            "r.csv",
+            "text,label\nGood.,\n",
+            r"r.csv, line 2: the label '' is not .*; a label is a word or a whole",
+        ),
+        "short": (
+            "s.csv",
+            "text,label\nGood.,pos\nBad film\n",
+            r"s.csv, line 3: the row has no field 'label', since it has fewer fields than the header; add its label",
+        ),
+        "twice": ("t.csv", "text,text,label\nGood.,Fine.,pos\n", r"t.csv: several columns are called \['text'\]"),
         "one class": ("e.csv", "text,label\nGood.,pos\nFine.,pos\n", r"one class only, \['pos'\], and 2 of them"),
         "no text": ("f.csv", "text,label\n ,pos\n", r"f.csv has no text: left out: 1 text without a word; give texts"),
         "no row": ("n.csv", "text,label\n", r"n.csv has no text: there is no row in it; give texts with words"),
@@ -122,7 +137,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
         "both": ("q.csv", '"text";"label"\n"Good";"pos"\n', r"q.csv, line 1: no CSV .*must be separated by commas"),
         "no json": ("g.jsonl", "{", r"g.jsonl, line 1: no JSON"),
         "number": ("h.jsonl", '{"text": 5, "label": "pos"}', r"line 1: text is a int; a string is expected"),
-        "empty": ("i.csv", "", r"i.csv is empty; the first line must name the columns"),
+        "nothing": ("i.csv", "", r"i.csv is empty; the first line must name the columns"),
         "comma": ("j.csv", "text,label\nGood, or not,pos\n", r"line 2: more fields than columns"),
         "quotes": ("k.csv", 'text,label\n"Good,pos\n', r"k.csv, line 2: no CSV"),
         "kind": ("l.tsv", "", r"is neither .csv nor .jsonl"),
@@ -143,8 +158,11 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
         with pytest.raises(ValueError, match="must be a list of two or more different names"):
             read_labelled("mini", labels)
     for labels in (["good", "bad"], ["neg", "pos", "mixed"]):
-        with pytest.raises(ValueError, match=r"the classes of mini are \['neg', 'pos'\], not .*; set these"):
+        way_out = r"set these: --set 'data\.labels=\[\"neg\", \"pos\"\]'$"
+        with pytest.raises(ValueError, match=r"the classes of mini are \['neg', 'pos'\], not .*; " + way_out):
             read_labelled("mini", labels)
+        with pytest.raises(ValueError, match=r"this classifier knows .*; test it on texts of its own .*: --data FILE$"):
+            read_labelled("mini", labels, trained=True)
 
 
 def uneven(n=40, share=4):
@@ -201,12 +219,30 @@ def test_the_classes_of_the_reviews_may_be_numbered_in_another_order():
 
 def test_texts_of_one_class_will_do_where_nothing_is_learned_from_them(tmp_path):
     source = write_csv(tmp_path / "a.csv", [("Good.", "pos"), ("Fine.", "pos"), ("Great.", "pos")])
-    with pytest.raises(
-        ValueError, match=r"one class only, \['pos'\], and 3 of them; a classifier learns from 2 or more"
-    ):
+    way_out = r"a classifier learns from 2 or more: give texts of \['neg'\], too"
+    with pytest.raises(ValueError, match=r"one class only, \['pos'\], and 3 of them; " + way_out):
         read_labelled(source)
-    assert read_labelled(source, least_classes=1).counts == {"neg": 0, "pos": 3}
-    assert len(read_labelled(source, least_classes=1, limit=2)) == 2
+    assert read_labelled(source, trained=True).counts == {"neg": 0, "pos": 3}
+    assert len(read_labelled(source, trained=True, limit=2)) == 2
+
+
+def test_a_class_without_texts_can_be_tested_on_but_not_learned(tmp_path):
+    source, names = write_csv(tmp_path / "a.csv"), ["neg", "neutral", "pos"]
+    way_out = r"; give some, or leave it out: --set 'data\.labels=\[\"neg\", \"pos\"\]'$"
+    left_out = r"\['neutral'\] \(left out: 1 text without a word\), and a class without texts cannot be learned"
+    with pytest.raises(ValueError, match=r"a\.csv has no text of " + left_out + way_out):
+        read_labelled(source, names)
+    assert read_labelled(source, names, trained=True).counts == {"neg": 2, "neutral": 0, "pos": 2}
+
+
+def test_no_name_is_not_taken_for_this_folder(tmp_path, monkeypatch):
+    write_csv(tmp_path / "a.csv")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_labelled(".")) == 4
+    with pytest.raises(
+        ValueError, match=r"an empty name is no data; give imdb, mini, a folder \(\. is this one\) or a"
+    ):
+        read_labelled("")
 
 
 def test_lines_of_objects_are_read_by_either_name(tmp_path):

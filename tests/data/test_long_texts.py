@@ -69,6 +69,16 @@ def test_how_many_texts_are_read_in_part(keep, words):
     assert one.startswith("1 of 4 texts is longer") == bool(words)
 
 
+@pytest.mark.parametrize(
+    ("texts", "unknown", "share"), [(["a good 😀 film", "bad"], 1, ""), (["बहुत", "bad"], 1, "50 %")]
+)
+def test_texts_that_the_tokenizer_does_not_know_are_said_with_a_way_out(texts, unknown, share):
+    cut = Passages(texts, load_tokenizer(), max_len=12, keep="both")
+    said = cut.said_of_unknown()
+    assert cut.unknown == unknown and said.startswith(share) and bool(share) == bool(said)
+    assert not said or said.endswith("--set model.pretrained=MODEL --set data.tokenizer=CORPUS")
+
+
 def test_what_cannot_be_cut():
     tokenizer = load_tokenizer()
     for texts, max_len, keep, words in (

@@ -26,10 +26,12 @@ length = 24
 method = "{method}"
 epochs = 1
 evaluations = 1
-[lora]
-rank = 2
 [train]
 batch_size = 16
+"""
+LORA = """
+[lora]
+rank = 2
 """
 
 
@@ -57,5 +59,5 @@ def write_recipes(folder: Path, bert: str) -> None:
     """The recipes of the networks, for a tiny BERT."""
     folder.mkdir(parents=True, exist_ok=True)
     for method in ("full", "lora", "probe", "scratch"):
-        text = RECIPE.format(bert=bert, method=method)
+        text = RECIPE.format(bert=bert, method=method) + LORA * (method == "lora")
         (folder / f"imdb-{method}.toml").write_text(text, encoding="utf-8")

@@ -147,7 +147,7 @@ def test_the_command_can_be_tried_out_on_the_mini_reviews(tmp_path):
     assert [cell["labels"] for cell in load_cells(tmp_path)] == [30]
 
 
-@pytest.mark.parametrize("folder", ["imdb", "imdb-smaller-steps"])
+@pytest.mark.parametrize("folder", ["imdb", "imdb-first-recipe"])
 def test_each_recorded_command_of_a_network_gives_its_cell_and_configuration(folder):
     there = [path for model in NETWORKS for path in (benchmark.RESULTS.parent / folder).glob(f"{model}-*.json")]
     assert there

@@ -22,7 +22,14 @@ from companion.data.tokenizer import train_tokenizer
 from companion.models.numpy_classifier import gelu, load_numpy_classifier, rotate, softmax
 
 SHAPE = {"d_model": 16, "n_heads": 2, "d_ff": 24, "n_layers": 2, "max_len": 12, "position": "rope", "init_std": 0.4}
-TEXTS = ["A good film.", "Dull", "the film was " * 9, "It is not dull but gripping, and so on.", "[SEP] [MASK]"]
+TEXTS = [
+    "A good film.",
+    "Dull",
+    "the film was " * 9,
+    "It is not dull but gripping, and so on.",
+    "[SEP] [MASK]",
+    "भारत 🎉 film",
+]
 
 
 def saved(folder, tokenizer=None, *, pooling="mean", config=None, labels=("bad", "fair", "good"), **settings):
@@ -45,7 +52,7 @@ def check_the_same(folder, texts=TEXTS):
     torch.testing.assert_close(torch.tensor(ours.logits(texts)).float(), logits, rtol=1e-4, atol=1e-4)
     said, expected = ours.predict(texts), torch_one.predict(texts)
     assert [s.probability for s in said] == pytest.approx([e.probability for e in expected], rel=1e-4)
-    fields = ("label", "tokens", "read")
+    fields = ("label", "tokens", "read", "unknown")
     assert [[getattr(s, f) for f in fields] for s in said] == [[getattr(e, f) for f in fields] for e in expected]
 
 

@@ -73,6 +73,7 @@ def test_an_unknown_name_lists_those_that_ship():
     with pytest.raises(ValueError, match="no pretrained model 'bert-huge'") as error:
         load_pretrained("bert-huge")
     assert all(name in str(error.value) for name in pretrained_names())
+    assert "a command also takes a run's folder that holds a checkpoint (step-...)" in str(error.value)
 
 
 def test_weights_that_are_missing_left_over_or_misshapen_are_named(saved):

@@ -55,6 +55,7 @@ def test_a_prediction_is_the_most_probable_class():
     assert [p.probability for p in said] == pytest.approx(probabilities.max(-1).values.tolist())
     assert [(p.tokens, p.read) for p in said] == [(4, 4), (1, 1), (27, 10), (11, 10)]
     assert classifier(keep="windows").predict(TEXTS)[2].read == 27
+    assert [p.unknown for p in judge.predict([*TEXTS, "भारत 🎉 film [UNK]"])] == [0, 0, 0, 0, 2]
     assert json.loads(json.dumps(said[0].to_dict()))["tokens"] == 4
     assert not judge.model.training
 

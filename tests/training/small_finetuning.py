@@ -30,11 +30,12 @@ def write_bert(folder: Path, **changes: Any) -> str:
 def run_of(pretrained: str, *, method: str = "full", **sections: dict[str, Any]) -> FineTuneRun:
     """A run on 80 mini reviews, a fifth held out; the sections replace single values."""
     start = {"dropout": 0.2} if pretrained else {**SHAPE, "dropout": 0.2}
+    decay = {} if method == "probe" else {"layer_decay": 0.9}
     values: dict[str, dict[str, Any]] = {
         "model": {"pretrained": pretrained, **start},
         "data": {"source": "mini", "limit": 80, "length": 24, "keep": "windows", "seed": 1},
-        "finetune": {"method": method, "epochs": 3, "validation": 0.2, "average": 0.5, "layer_decay": 0.9},
-        "lora": {"rank": 2},
+        "finetune": {"method": method, "epochs": 3, "validation": 0.2, "average": 0.5, **decay},
+        "lora": {"rank": 2} if method == "lora" else {},
         "train": {"batch_size": 16, "peak_lr": 0.01, "seed": 2},
     }
     return FineTuneRun.from_dict({name: {**values[name], **sections.get(name, {})} for name in values})

@@ -24,6 +24,7 @@ from companion.training.finetune import (
 )
 from companion.training.finetuner import FeatureProbe, rate_factor
 from companion.training.objectives import Classification
+from companion.training.run_folder import write_run_values
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +252,7 @@ def test_it_learns(tmp_path):
             model={"dropout": 0.0},
             data={"keep": "both", "length": 40},
             finetune={"epochs": 25, "evaluations": 1, "average": 0.0, "layer_decay": 1.0, "select": "loss"},
-            lora={"rank": 8, "targets": ["q_proj", "v_proj", "up_proj"]},
+            lora={"rank": 8, "targets": ["q_proj", "v_proj", "up_proj"]} if method == "lora" else {},
             train={"peak_lr": 0.1 if method == "probe" else 0.02, "batch_size": 8, "weight_decay": 0.0},
         )
         tuner = build_finetuner(run, data=split)
@@ -302,8 +303,13 @@ def test_what_cannot_be_fine_tuned(bert, tmp_path):
     gpt = save_pretrained(tmp_path / "gpt", GPT(TransformerConfig(**SHAPE)), card="").as_posix()
     small = write_bert(tmp_path / "small", vocab_size=100)
     table = write_bert(tmp_path / "table", position="learned")
+    run, tuned = run_of(bert, finetune={"epochs": 0}, train={"max_steps": 1}), (tmp_path / "tuned").as_posix()
+    tuner_of(run).fit(progress=False, checkpoint_dir=tuned)
+    write_run_values(tmp_path / "tuned", run.to_dict())
     for run, words in (
-        (partial(run_of, gpt), "is a GPT; a classifier starts from a BERT"),
+        (partial(run_of, gpt), "is a GPT; a classifier starts from a BERT, .* such as bert-book-imdb"),
+        (partial(run_of, "imdb-classifier"), "is a TransformerClassifier; a classifier starts from .* bert-book-imdb"),
+        (partial(run_of, tuned), "is the run of a fine-tuning; a classifier starts from a BERT, .* bert-book-imdb"),
         (partial(run_of, "bert-huge"), "no pretrained model 'bert-huge'"),
         (partial(run_of, small), "has 8192 pieces, but the model has vocab_size=100; set data.tokenizer"),
         (partial(run_of, bert, data={"length": 41}), "length=41, but the model reads at most 40 tokens"),

@@ -51,6 +51,8 @@ def test_steps_follow_from_the_epochs():
         ({"data": {"source": "imdb", "labels": [0, 1]}}, r"\[data\] labels=\[0, 1\] must be strings"),
         ({"data": {"source": 2024}}, r"""\[data\] source=2024 must be a string; .* --set 'data.source="2024"'"""),
         ({"data": {"source": "imdb", "tokenizer": 5}}, r"""tokenizer=5 must be .* --set 'data.tokenizer="5"'"""),
+        ({"data": {"source": ""}}, r"\[data\] source='' names nothing; give a path or a name, such as mine\.csv"),
+        ({"data": {"source": "imdb", "tokenizer": ""}}, r"\[data\] tokenizer='' names nothing; .* such as book"),
         ({"data": {"source": "imdb", "text": 0}}, r"""text=0 must be a string; .* --set 'data.text="0"'"""),
         ({"data": {"source": "imdb", "label": 1}}, r"""label=1 must be a string; .* --set 'data.label="1"'"""),
         ({"model": {"pretrained": 5}}, r"""\[model\] pretrained=5 must be a .* --set 'model.pretrained="5"'"""),
@@ -95,6 +97,29 @@ def test_what_a_probe_would_ignore_is_refused_before_it_is_trained(data, words):
     run_of(data={"source": "gone.csv", **data}).require_used()  # nothing else ignores it
 
 
+@pytest.mark.parametrize("method", ["full", "probe", "scratch"])
+def test_adapters_are_for_lora_alone(method):
+    usual = run_of(lora={"rank": 8, "alpha": 16, "targets": ["q_proj", "v_proj"]}, finetune={"method": method})
+    usual.require_used()  # as every run.json says it
+    for lora, defaults in (
+        ({"rank": 4}, "lora.rank=8"),
+        ({"targets": ["k_proj"]}, 'lora.targets=["q_proj", "v_proj"]'),
+    ):
+        with pytest.raises(ValueError) as error:
+            build_finetuner(run_of(data={"source": "gone.csv"}, lora=lora, finetune={"method": method}))
+        assert f"{[*lora]} of [lora] would do nothing: method='{method}' has no adapters" in str(error.value)
+        assert f"leave them out, or at their defaults ({defaults}), or set finetune.method=lora" in str(error.value)
+    run_of(lora={"rank": 4}, finetune={"method": "lora"}).require_used()
+
+
+def test_a_probe_has_no_layers_that_could_learn_more_slowly():
+    with pytest.raises(ValueError, match=r"layer_decay=0\.5 would do nothing: .* set finetune\.layer_decay=1"):
+        run_of(finetune={"method": "probe", "layer_decay": 0.5}).require_used()
+    run_of(finetune={"method": "probe", "head_rate": 3.0}).require_used()  # a faster head is a faster probe
+    for method in ("full", "lora", "scratch"):
+        run_of(finetune={"method": method, "layer_decay": 0.5}).require_used()
+
+
 def test_a_probe_may_say_twice_how_it_reads():
     run_of(data={"source": "imdb", "keep": "head", "eval_keep": "head"}, finetune={"method": "probe"}).require_used()
 
@@ -102,6 +127,7 @@ def test_a_probe_may_say_twice_how_it_reads():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_the_recipes_of_the_book_can_be_read(path):
     run = read_finetune(path, ["data.limit=100"])
+    run.require_used()
     assert run.data.limit == 100 and run.data.source == ("mine.csv" if path.stem == "few-labels" else "imdb")
     assert run.train_config(704).max_steps > 0
 

@@ -9,7 +9,7 @@ from small_run import N_TRAIN, TEXTS, V, run_of, write_corpus
 
 from companion.training.card import model_card
 from companion.training.pretrain import HELD_OUT, TRAIN, build_model, build_trainer
-from companion.training.record import POINTS, Log, machine_class, summary
+from companion.training.record import POINTS, Log, machine_class, read_record, summary
 from companion.training.runfile import MachineConfig
 
 
@@ -93,6 +93,14 @@ def test_a_record_thins_the_curve_and_keeps_what_was_evaluated(corpus):
 def test_a_short_run_without_an_evaluation_has_a_record_too(corpus):
     record = record_of(corpus, 1)
     assert record["held_out"] == [] and record["final"]["held_out"] is None and len(record["train"]) == 1
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_missing_record_is_said_with_the_command_that_writes_it(tmp_path, command):
+    with pytest.raises(
+        ValueError, match=rf"there is no record .*nope\.json; `companion {command} --record` writes one"
+    ):
+        read_record(tmp_path / "nope.json", command=command)
 
 
 def test_a_record_does_not_name_the_machine():

@@ -39,6 +39,12 @@ def test_a_run_survives_its_round_trip(run_file):
     assert RunConfig.from_dict(run.to_dict()) == run
 
 
+def test_a_mark_at_the_beginning_of_a_file_is_not_read(run_file):
+    before = read_run(run_file)
+    run_file.write_bytes(b"\xef\xbb\xbf" + run_file.read_bytes())
+    assert read_run(run_file) == before
+
+
 def test_overrides_replace_single_values(run_file):
     run = read_run(
         run_file, ["train.max_steps=9", "train.peak_lr = 2e-3", "data.corpus=other/place", "machine.threads=2"]

@@ -62,6 +62,8 @@ def test_curves_are_sorted_by_labels_and_show_what_there_is():
     assert [list(line.lines[0].get_ydata()) for line in ax.containers] == [[0.6, 0.85, 0.91234], [0.55]]
     low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((0.55, 0.65)) and ax.get_xscale() == "log"
+    caps = np.array([cap.get_ydata() for cap in ax.containers[1].lines[1]], dtype=float)
+    assert caps.size and np.isnan(caps).all()  # measured once: no bar, rather than one of no height
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["r", "all of it", "linear"]
     with pytest.raises(ValueError, match="nothing is recorded"):
         label_curves([], {"full": "x"}, title="t")
