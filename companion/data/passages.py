@@ -13,6 +13,7 @@ the opinion at both ends). Or all of it, in ``"windows"``.
 """
 MOST_UNKNOWN = 0.2
 """Where a larger share of the tokens is ``[UNK]``, a model hardly sees what it reads."""
+UNKNOWN = "of the tokens are [UNK], words with characters that the tokenizer does not know"
 _READ = {"head": "the beginning is", "tail": "the end is", "both": "beginning and end are"}
 # How much of the room the beginning of a text gets.
 _HEAD = {"head": 1.0, "tail": 0.0, "both": 0.25}
@@ -55,7 +56,7 @@ def said_of_unknown_tokens(unknown: int, n: int) -> str:
     if unknown <= MOST_UNKNOWN * n:
         return ""
     return (
-        f"{100 * unknown / n:.0f} % of the tokens are [UNK], words with characters that the tokenizer does not know, "
+        f"{100 * unknown / n:.0f} % {UNKNOWN}, "
         "and all the same to the model; train both on such texts: companion data TEXTS --vocab-size N --out CORPUS, "
         "companion pretrain RUN.toml --set data.corpus=CORPUS --set model.vocab_size=N --out MODEL, then companion "
         "finetune RUN.toml --set model.pretrained=MODEL --set data.tokenizer=CORPUS"

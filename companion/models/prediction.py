@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from companion.data.passages import MOST_UNKNOWN, Keep
+from companion.data.passages import MOST_UNKNOWN, UNKNOWN, Keep
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,4 @@ def said_of_unknown(unknown: int, n: int) -> str:
     if not unknown:
         return ""
     where, answer = ("", "the answer") if n == 1 else (f"in {unknown:,} of {n:,} texts ", "such an answer")
-    return (
-        f"{where}more than {100 * MOST_UNKNOWN:.0f} % of the tokens are [UNK], words with characters that the "
-        f"tokenizer does not know; {answer} may mean little"
-    )
+    return f"{where}more than {100 * MOST_UNKNOWN:.0f} % {UNKNOWN}; {answer} may mean little"
