@@ -2,6 +2,8 @@
 
 import ast
 import json
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,10 @@ from companion.cli import main
 from companion.data.corpus import encode_corpus
 from companion.data.labelled import read_labelled
 from companion.data.tokenizer import load_tokenizer, save_tokenizer
-from companion.training.finetune_config import read_finetune
+from companion.training.finetune_config import FineTuneRun, read_finetune
 from companion.training.pretrain import ABOUT, HELD_OUT, TOKENIZER, TRAIN
 from companion.training.record import read_record
-from companion.training.runfile import read_run
+from companion.training.runfile import RunConfig, read_run
 
 RECIPES = Path(__file__).parents[1] / "book" / "recipes"
 RESULTS = RECIPES.parent / "results"
@@ -84,3 +86,26 @@ def test_chapter_6_counts_the_cost_of_these_very_recipes(name):
     assert record.is_file() == (name != "large"), "the chapter counts what was read, or else what would be"
     read = read_record(record)["tokens"] if record.is_file() else planned
     assert millions == round(read / 1e6, 1) and read == pytest.approx(planned, rel=0.015)
+
+
+def readme_trainings():
+    """The README's lines that train and write a record."""
+    lines = (RECIPES.parents[1] / "README.md").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    found = [shlex.split(line) for line in lines if line.startswith(("companion pretrain ", "companion finetune "))]
+    return [line for line in found if "--record" in line]
+
+
+@pytest.mark.parametrize("line", readme_trainings(), ids=lambda line: Path(line[2]).stem)
+def test_a_line_of_the_readme_trains_what_its_record_says(line):
+    """So who repeats it gets the same again, and no other training in the place of the one that the chapters show."""
+    _, what, recipe, *options = line
+    sets = [value for name, value in pairwise(options) if name == "--set"]
+    root = RECIPES.parents[1]
+    record = read_record(root / options[options.index("--record") + 1])
+    read, recorded = (read_run, RunConfig) if what == "pretrain" else (read_finetune, FineTuneRun)
+    ours, theirs = read(root / recipe, sets).to_dict(), recorded.from_dict(record["config"]).to_dict()
+    assert {**ours, "machine": None} == {**theirs, "machine": None}
+
+
+def test_the_readme_has_such_lines():
+    assert len(readme_trainings()) >= 4

@@ -163,8 +163,8 @@ def _negation(classifier: TextClassifier) -> str:
         return ""
     how = "mostly misses" if 2 * len(missed) > len(_PRAISE) else "may miss"
     return (
-        f"- It {how} negation: of {len(_PRAISE)} sentences that praise a film by denying something bad, it calls "
-        f'{len(missed)} neg, such as "{missed[0]}"\n'
+        f"- It {how} praise by negation: of {len(_PRAISE)} sentences that praise a film by denying something bad, it "
+        f'calls {len(missed)} neg, such as "{missed[0]}"\n'
     )
 
 

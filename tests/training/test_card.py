@@ -85,7 +85,8 @@ def test_the_card_that_ships_is_what_the_code_writes():
     record = read_record(Path(__file__).parents[2] / "book" / "results" / "distilled.json")
     card = classifier_card(name, FineTuneRun.from_dict(classifier.about["run"]), classifier, record=record)
     assert find_pretrained(name).joinpath("README.md").read_text(encoding="utf-8") == card
-    assert "mostly misses negation: of 8 sentences that praise a film by denying something bad, it calls 7 neg" in card
+    assert "mostly misses praise by negation: of 8 sentences that praise a film by denying" in card
+    assert "something bad, it calls 7 neg" in card
     example = card.split('predict(["')[1].split('"])')[0]
     (said,) = classifier.predict([example])
     assert said.label == "pos" and said.probability > 0.95
@@ -99,6 +100,6 @@ def test_negation_is_among_the_limits_as_far_as_it_is_missed(monkeypatch):
         monkeypatch.setattr(TextClassifier, "predict", predict)
         return card_of(run_of("bert-book-imdb"), labels=labels)
 
-    assert "It mostly misses negation: of 8 sentences" in card(5) and "it calls 5 neg" in card(5)
-    assert "It may miss negation" in card(4) and "negation" not in card(0)
+    assert "It mostly misses praise by negation: of 8 sentences" in card(5) and "it calls 5 neg" in card(5)
+    assert "It may miss praise by negation" in card(4) and "negation" not in card(0)
     assert "negation" not in card(8, labels=("sports", "weather"))  # of other classes nothing is known
