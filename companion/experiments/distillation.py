@@ -116,13 +116,16 @@ def unlabelled_texts(source: str, data: LabelledSplit, *, seed: int = 0) -> list
     return [text for text in dict.fromkeys(texts) if text not in labelled]
 
 
-def teach(data: LabelledSplit, texts: list[str], networks: Sequence[TextClassifier] = ()) -> Taught:
+def teach(
+    data: LabelledSplit, texts: list[str], networks: Sequence[TextClassifier] = (), *, kind: Precision | None = None
+) -> Taught:
     """Fit the linear teacher to ``data.train``, and ask it about the texts, and the networks along with it.
 
     Args:
         data: what the linear model is fitted to, and what all teachers are judged by.
         texts: what they are asked about.
         networks: further teachers, see :func:`load_teacher`.
+        kind: in which precision they are asked; None = each in the one that it was trained in.
 
     Raises:
         ValueError: nothing is held out.
@@ -138,7 +141,7 @@ def teach(data: LabelledSplit, texts: list[str], networks: Sequence[TextClassifi
 
     def ask(asked: list[str]) -> list[Tensor]:
         said = [linear.decide(linear.vectorizer.transform(asked)).float() / temperature]
-        said += [network.logits(asked, kind=_precision(network)) / network.temperature for network in networks]
+        said += [network.logits(asked, kind=kind or _precision(network)) / network.temperature for network in networks]
         return [logits - logits.mean(dim=-1, keepdim=True) for logits in said]
 
     classes = torch.tensor(data.validation.labels)
