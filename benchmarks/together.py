@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="the record")
     options = parser.parse_args(arguments)
     require(not options.out.exists(), f"{options.out} is there; move it away to measure it anew")
-    record = {"command": "python -m benchmarks.together", **together(options.model)}
+    of_another = "" if options.model == MODEL else f" --model {options.model}"
+    record = {"command": f"python -m benchmarks.together{of_another}", **together(options.model)}
     write_record(options.out, record)
     held_out, tested = record["held_out"], record["evaluation"]
     print(f"held out {held_out['accuracy']:.2%}, test {tested['accuracy']:.2%}; recorded in {options.out}")

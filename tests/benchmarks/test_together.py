@@ -31,6 +31,7 @@ def test_both_are_judged_by_what_was_held_out_from_both_and_the_mean_by_the_test
     result = tmp_path / "together.json"
     main(["--model", network, "--out", str(result)])
     told = json.loads(result.read_text(encoding="utf-8"))
+    assert told["command"] == f"python -m benchmarks.together --model {network}"
     classifier, test = load_classifier(network), read_labelled("mini", part="test")
     data = read_split(FineTuneRun.from_dict(classifier.about["run"]))
     due = teach(data, test.texts, [classifier])
